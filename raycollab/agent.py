@@ -1,0 +1,204 @@
+"""One party: its shard of data, its learner, and what it remembers. Plain Python."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from raycollab.chains import Chain
+from raycollab.config import require
+from raycollab.data import Shard, Source
+from raycollab.errors import ConfigError, DataError, TaskMismatchError, UpdateError
+from raycollab.learners import Learner
+from raycollab.metrics import Statistics
+from raycollab.params import FlatModel, ParamSpec
+from raycollab.rng import derive_seed
+from raycollab.task import Fingerprint, Problem, Task
+from raycollab.types import BUFFERS, DELTA, PARAMS, AgentCard, AgentReport, Assignment, Round, State, Update
+
+
+@dataclass(frozen=True)
+class Agent:
+    """What a party brings. A value: nothing is opened before the agent runs on its own node.
+
+    Args:
+        name: Unique in an experiment.
+        shard: Where its data is.
+        learner: How it learns.
+        task: Its own task, with its own loss; None takes the experiment's.
+        val_fraction: Share of the shard that is kept for its own validation, in [0, 1).
+        approves: Fingerprint of the only task it agrees to; empty agrees to its own.
+    """
+
+    name: str
+    shard: Source
+    learner: Learner
+    task: Task | None = None
+    val_fraction: float = 0.1
+    approves: str = ""
+
+    def __post_init__(self) -> None:
+        require(bool(self.name), "Agent.name", self.name, "must not be empty")
+        require(0 <= self.val_fraction < 1, "Agent.val_fraction", self.val_fraction, "must be in [0, 1)")
+        for name, kind in (("shard", Source), ("learner", Learner)):
+            if not isinstance(getattr(self, name), kind):
+                raise ConfigError(f"Agent({self.name!r}).{name}={getattr(self, name)!r}: must be a {kind.__name__}")
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What the driver asks a party to agree to before round 1: the task and what is exchanged."""
+
+    fingerprint: Fingerprint
+    spec: ParamSpec
+
+
+class LiveAgent:
+    """An agent at work on its host.
+
+    Args:
+        agent: What the party brings.
+        task: Its task, its own or the experiment's.
+        model: Scratch space, shared with the other agents of the host that have the same task.
+        chain: The transforms left of the aggregator run here.
+        seed: The run's seed.
+    """
+
+    def __init__(self, agent: Agent, task: Task, model: FlatModel, chain: Chain, seed: int):
+        self.agent = agent
+        self._task = task
+        self._model = model
+        self._pipeline = chain.on_agent
+        self._seed = seed
+        self._states: dict[int, State] = {}  # by the round that made them; the last two
+        self._fingerprint = ""
+
+    def agree(self, offer: Offer) -> None:
+        """Check the task against what the party approved.
+
+        Raises: TaskMismatchError, or ModelError if the exchanged parameters do not fit.
+        """
+        name = self.agent.name
+        own = self._task.fingerprint(self._model.spec)
+        digest = offer.fingerprint.digest()
+        if self.agent.approves and self.agent.approves != digest:
+            raise TaskMismatchError(f"agent {name!r} approves only task {self.agent.approves} and was offered {digest}: {offer.fingerprint}")
+        if not self.agent.approves:
+            offered = offer.fingerprint if self.agent.task is None else replace(offer.fingerprint, loss=own.loss, metrics=own.metrics)
+            own.check_offer(offered, name)
+        self._coverage = offer.spec.coverage(self._model.spec)
+        full = self._coverage.params.full and self._coverage.buffers.full
+        self._told = None if full else self._coverage
+        self._fingerprint = digest
+
+    def open(self) -> AgentCard:
+        """Open the shard, check it, and say what is in it.
+
+        Raises: DataError naming the agent, what is wrong and where.
+        """
+        agent = self.agent
+        where = f"agent {agent.name!r}: {agent.shard.describe()}"
+        try:
+            columns = agent.shard.read()
+            good = self._task.check(columns, where)
+        except DataError as error:
+            message = str(error)
+            raise DataError(message if message.startswith("agent") else f"agent {agent.name!r}: {message}") from error
+        rejected = int((~good).sum())
+        if rejected:
+            columns = {name: column[good] for name, column in columns.items()}
+        if not len(next(iter(columns.values()))):
+            raise DataError(f"{where}: 0 examples are left ({rejected} rejected); give the agent data or leave it out")
+        seed = derive_seed(self._seed, "validation", agent.name)
+        self._shard = Shard(columns, val_fraction=agent.val_fraction, seed=seed, device=self._model.device)
+        examples, held_back = self._shard.num_examples("train"), self._shard.num_examples("val")
+        line = f"{examples + held_back:,} examples ({held_back:,} for validation), {rejected:,} rejected"
+        covered = self._task.coverage(columns)
+        return AgentCard(agent.name, examples, f"{line}, {covered}" if covered else line, type(agent.learner).__name__)
+
+    def update(self, round: Round, assignment: Assignment, stop: Callable[[], bool]) -> tuple[Update, AgentReport]:
+        """Take part in a round. Idempotent: redoing a round starts from the same state and gives the same bits.
+
+        Raises: TaskMismatchError for another task than the one agreed on, UpdateError for a result that is not
+            finite, RoundStopped.
+        """
+        start = time.perf_counter()
+        if round.fingerprint != self._fingerprint:
+            raise TaskMismatchError(f"agent {self.agent.name!r} agreed to task {self._fingerprint} and refuses round {round.index} with {round.fingerprint}")
+        local = replace(round, vectors=self._localised(round.vectors))
+        params = local.vectors[PARAMS]
+        state, fresh = self._state(assignment.last_round, params)
+        self._model.load_private(state["private"])
+        problem = Problem(self.agent.name, self._task, self._model, self._shard, stop)
+        update, learned = self.agent.learner.update(problem, params, state["learner"], local)
+        seed = round.seed_for("agent chain", self.agent.name)
+        update, piped = self._pipeline.update(update, state["pipeline"], params, seed=seed)
+        weight = update.weight * assignment.discount
+        update = replace(update, weight=weight, coverage=self._told, base_version=round.base_version)
+        norm = self._check(update, round)
+        memory = {"private": self._model.private(), "learner": learned, "pipeline": piped}
+        remembers = self._remember(round.index, assignment.last_round, memory)
+        report = AgentReport(
+            agent=self.agent.name,
+            examples=int(update.scalars.get("examples", self._shard.num_examples("train"))),
+            loss=update.scalars.get("loss", float("nan")),
+            seconds=time.perf_counter() - start,
+            num_bytes=sum(vector.numel() * vector.element_size() for vector in update.vectors.values()),
+            norm=norm,
+            weight=weight,
+            fresh=fresh,
+            remembers=remembers,
+        )
+        return update, report
+
+    def validate(self, vectors: Mapping[str, Tensor], last_round: int) -> Statistics:
+        """Score the exchanged vectors, with the agent's private part, on its own validation split."""
+        local = self._localised(vectors)
+        state, _ = self._state(last_round, local[PARAMS])
+        self._model.load_private(state["private"])
+        self._model.load(local[PARAMS], local.get(BUFFERS))
+        return self._task.evaluate(self._model.module, self._shard.batches("val", 1024, seed=None))
+
+    def state(self, last_round: int) -> State | None:
+        """What it remembers of a committed round; None if that is nothing."""
+        return self._states.get(last_round)
+
+    def restore(self, last_round: int, state: State) -> None:
+        """Remember this of a committed round."""
+        self._states = {last_round: state}
+
+    def _localised(self, vectors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        device = self._model.device
+        return {name: self._coverage.of(name).take(vector).to(device) for name, vector in vectors.items()}
+
+    def _state(self, last_round: int, params: Tensor) -> tuple[dict[str, Any], bool]:
+        """The state after a committed round, and whether it was lost and started afresh."""
+        remembered = self._states.get(last_round)
+        if remembered is not None:
+            return remembered, False
+        learner, pipeline = self.agent.learner.init(params), self._pipeline.init(params)
+        return {"private": None, "learner": learner, "pipeline": pipeline}, last_round > 0
+
+    def _remember(self, index: int, last_round: int, state: dict[str, Any]) -> bool:
+        if not (state["private"] or state["learner"] or any(state["pipeline"])):
+            return False
+        kept = {last_round: self._states[last_round]} if last_round in self._states else {}
+        self._states = {**kept, index: state}
+        return True
+
+    def _check(self, update: Update, round: Round) -> float:
+        """Norm of the delta, after checking every vector's length and that it is finite."""
+        for name, vector in update.vectors.items():
+            if name == DELTA or name == BUFFERS:
+                expected = self._model.spec.num_params if name == DELTA else self._model.spec.num_buffers
+                if vector.shape != (expected,):
+                    raise UpdateError(f"agent {self.agent.name!r} round {round.index}: {name!r} has shape {list(vector.shape)}, expected [{expected}]")
+            if vector.is_floating_point() and not torch.isfinite(vector).all():
+                bad = int((~torch.isfinite(vector)).sum())
+                raise UpdateError(f"agent {self.agent.name!r} round {round.index}: {name!r} holds {bad} NaN or infinite of {vector.numel()} elements; it is kept out of the sum")
+        delta = update.vectors.get(DELTA)
+        return float("nan") if delta is None else float(delta.float().norm())
+

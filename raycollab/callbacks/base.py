@@ -1,0 +1,17 @@
+"""What may watch a run."""
+
+from raycollab.result import Result
+from raycollab.types import RoundReport, Started
+
+
+class Callback:
+    """Watches a run from the process that started it; override what is of interest."""
+
+    def on_start(self, started: Started) -> None:
+        """All agents are ready."""
+
+    def on_round(self, report: RoundReport) -> None:
+        """A round was committed."""
+
+    def on_end(self, result: Result) -> None:
+        """The run has ended and its folder is complete."""

@@ -1,0 +1,80 @@
+"""A run on the terminal: who takes part, a line per round, and the report at the end."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from raycollab.callbacks.base import Callback
+from raycollab.report import agent_table
+from raycollab.result import Result
+from raycollab.types import RoundReport, Started
+
+_MAX_AGENT_LINES = 20
+
+
+class Progress(Callback):
+    """Prints a run.
+
+    Args:
+        console: Where to; the terminal by default.
+    """
+
+    def __init__(self, console: Console | None = None):
+        self._console = console or Console(highlight=False)
+        self._num_rounds = 0
+        self._learners: dict[str, str] = {}
+
+    def on_start(self, started: Started) -> None:
+        """A line on each agent."""
+        self._num_rounds = started.num_rounds
+        self._learners = {card.agent: card.learner for card in started.cards}
+        table = Table("agent", "learner", "data", box=None, pad_edge=False)
+        for card in started.cards[:_MAX_AGENT_LINES]:
+            table.add_row(card.agent, card.learner, card.summary)
+        self._console.print(table)
+        more = len(started.cards) - _MAX_AGENT_LINES
+        if more > 0:
+            self._console.print(f"... and {more} more agents")
+        resumed = f", resumed after round {started.version}" if started.version else ""
+        self._console.print(
+            f"{len(started.cards)} agents agreed on task {started.fingerprint}: {started.num_params:,} parameters are exchanged; "
+            f"ready after {started.seconds:.1f} s{resumed}\n"
+        )
+
+    def on_round(self, report: RoundReport) -> None:
+        """One line."""
+        scores = {"train loss": report.train_loss, **{n: v for n, v in report.metrics.items() if n in ("loss", "accuracy", "auc")}}
+        text = "  ".join(f"{name} {value:.4f}" for name, value in scores.items())
+        megabytes = (report.bytes_up + report.bytes_down) / 1e6
+        self._console.print(
+            f"round {report.index:>3}/{self._num_rounds}  {text}  {len(report.agents)} agents  {megabytes:.2f} MB  {report.seconds:.2f} s"
+        )
+        for failure in report.failures:
+            self._console.print(f"  left out: {failure.agent}: {failure.message}", style="yellow", markup=False)
+
+    def on_end(self, result: Result) -> None:
+        """The agents side by side, the report, the folder, and what to do next."""
+        self._console.print(f"\nended after {result.num_rounds} rounds: {result.stop_reason}\n")
+        rows = summarised(result.agents, self._learners)
+        self._console.print(agent_table(rows[:_MAX_AGENT_LINES]))
+        self._console.print(f"\non the shared test set:\n{result.report()}", markup=False)
+        self._console.print(f"\nrun folder: {result.path}", soft_wrap=True)
+        self._console.print(f"next: raycollab predict {result.path} DATA.parquet --out predictions.parquet", soft_wrap=True)
+
+
+def summarised(rows: Sequence[Mapping[str, Any]], learners: Mapping[str, str]) -> list[dict[str, Any]]:
+    """One row per agent from rows per agent and round: sums of what adds up, the last of what does not."""
+    agents: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        name = row["agent"]
+        total = agents.setdefault(name, {"agent": name, "learner": learners.get(name, ""), "rounds": 0, "seconds": 0.0, "bytes_sent": 0, "failures": 0})
+        if row.get("failure"):
+            total["failures"] += 1
+            continue
+        total["rounds"] += 1
+        total["seconds"] += row["seconds"]
+        total["bytes_sent"] += row["bytes_sent"]
+        total.update({key: row[key] for key in ("examples", "loss", "norm", "val_accuracy", "val_loss") if row.get(key) is not None})
+    return list(agents.values())

@@ -1,0 +1,82 @@
+"""A chain: transforms left of the aggregator run on each agent, those right of it on the driver."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from raycollab.aggregation import Aggregator, Partial
+from raycollab.errors import ConfigError
+from raycollab.rng import derive_seed
+from raycollab.transforms import Transform
+from raycollab.types import DELTA, State, Step, Update
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Steps in order, exactly one of them an aggregator; make one with `chain(...)`."""
+
+    steps: tuple[Step, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "steps", tuple(self.steps))
+        strange = [step for step in self.steps if not isinstance(step, Aggregator | Transform)]
+        if strange:
+            raise ConfigError(f"chain: {strange[0]!r} is neither a Transform nor an Aggregator; give instances such as Mean()")
+        found = [type(step).__name__ for step in self.steps if isinstance(step, Aggregator)]
+        if len(found) != 1:
+            raise ConfigError(f"chain: {len(found)} aggregators {found}; give exactly one, such as chain(ClipNorm(10.0), Mean())")
+
+    @property
+    def aggregator(self) -> Aggregator:
+        """The one aggregator."""
+        return next(step for step in self.steps if isinstance(step, Aggregator))
+
+    @property
+    def on_agent(self) -> "Pipeline":
+        """The transforms left of the aggregator."""
+        return Pipeline(self.steps[: self.steps.index(self.aggregator)])  # type: ignore[arg-type]
+
+    @property
+    def on_driver(self) -> "Pipeline":
+        """The transforms right of the aggregator."""
+        return Pipeline(self.steps[self.steps.index(self.aggregator) + 1 :])  # type: ignore[arg-type]
+
+    def init(self, params: Tensor) -> State:
+        """The driver's state before the first round."""
+        return {"aggregator": self.aggregator.init(params), "pipeline": self.on_driver.init(params)}
+
+    def update(self, total: Partial, state: State, params: Tensor, *, seed: int) -> tuple[Update, State]:
+        """Turn the total of a round into the update that the driver adds."""
+        aggregate, aggregator = self.aggregator.update(total, state["aggregator"], params, seed=derive_seed(seed, "aggregate"))
+        aggregate, pipeline = self.on_driver.update(aggregate, state["pipeline"], params, seed=derive_seed(seed, "driver"))
+        return aggregate, {"aggregator": aggregator, "pipeline": pipeline}
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Transforms one after another, on an update's delta."""
+
+    transforms: Sequence[Transform]
+
+    def init(self, params: Tensor) -> State:
+        """One state a transform."""
+        return [transform.init(params) for transform in self.transforms]
+
+    def update(self, update: Update, state: State, params: Tensor, *, seed: int) -> tuple[Update, State]:
+        """Apply each in order."""
+        if not self.transforms:
+            return update, state
+        delta, states = update.vectors[DELTA], []
+        for index, transform in enumerate(self.transforms):
+            delta, after = transform.update(delta, state[index], params, seed=derive_seed(seed, index))
+            states.append(after)
+        return update.with_vectors(**{DELTA: delta}), states
+
+
+def chain(*steps: Step) -> Chain:
+    """Put steps in a row: `chain(ClipNorm(10.0), Mean(), Momentum(0.9))`.
+
+    Raises: ConfigError unless exactly one step is an aggregator.
+    """
+    return Chain(steps)

@@ -1,0 +1,181 @@
+"""The four small settings of a run: what to run, on what, what to do about failures, what to keep.
+
+All are frozen and checked when they are made; none of them imports torch or ray.
+"""
+
+import operator
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from raycollab.errors import ConfigError
+
+_COMPARISONS: dict[str, Callable[[float, float], bool]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+_TARGET = re.compile(r"\s*([\w.]+)\s*(>=|<=|>|<)\s*([-+0-9.eE]+)\s*")
+
+
+def require(condition: bool, setting: str, value: object, accepted: str) -> None:
+    """Raise ConfigError(what was set, its value, what is accepted) unless the condition holds."""
+    if not condition:
+        raise ConfigError(f"{setting}={value!r}: {accepted}")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A metric's goal, such as `accuracy >= 0.97`."""
+
+    metric: str
+    comparison: str
+    value: float
+
+    @classmethod
+    def parse(cls, text: str) -> "Target":
+        """Read `METRIC >= NUMBER`; the comparison may be >=, <=, > or <."""
+        match = _TARGET.fullmatch(text)
+        if match is None:
+            raise ConfigError(f"target={text!r}: write METRIC >= NUMBER, for example 'accuracy >= 0.97'")
+        try:
+            return cls(match[1], match[2], float(match[3]))
+        except ValueError as error:
+            raise ConfigError(f"target={text!r}: {match[3]!r} is not a number") from error
+
+    def reached(self, metrics: dict[str, float]) -> bool:
+        """Whether the metrics reach the goal; a metric that no task reports is a ConfigError."""
+        if self.metric not in metrics:
+            known = ", ".join(sorted(metrics))
+            raise ConfigError(f"target metric {self.metric!r} is not reported by this task; it reports: {known}")
+        return _COMPARISONS[self.comparison](metrics[self.metric], self.value)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What to run, and when to stop.
+
+    Args:
+        name: Name of the run folder; empty takes the next free `run-NNN`.
+        dir: Where run folders stand: a local path or any pyarrow.fs URI.
+        num_rounds: Rounds at most.
+        agents_per_round: Agents that are sampled each round; None takes all of them.
+        target: Stop when a metric on the shared set reaches this, e.g. `accuracy >= 0.97`.
+        patience: Stop after this many evaluations without a better score on the shared set; None never does.
+        eval_every: Rounds between evaluations; the last round is always evaluated.
+        seed: Seed of every random stream of the run.
+        num_blocks: Groups of agents whose updates are summed together, fixed for the experiment, so that
+            results do not depend on the number of hosts. None takes one per agent, 64 at most.
+    """
+
+    name: str = ""
+    dir: str = "runs"
+    num_rounds: int = 20
+    agents_per_round: int | None = None
+    target: str | None = None
+    patience: int | None = None
+    eval_every: int = 1
+    seed: int = 0
+    num_blocks: int | None = None
+
+    def __post_init__(self) -> None:
+        require(self.num_rounds >= 1, "RunConfig.num_rounds", self.num_rounds, "must be >= 1")
+        require(self.eval_every >= 1, "RunConfig.eval_every", self.eval_every, "must be >= 1; 1 evaluates every round")
+        for name in ("agents_per_round", "patience", "num_blocks"):
+            value = getattr(self, name)
+            require(value is None or value >= 1, f"RunConfig.{name}", value, "must be >= 1, or null for the default")
+        require(self.seed >= 0, "RunConfig.seed", self.seed, "must be >= 0")
+        plain = re.fullmatch(r"[\w.\-]*", self.name) and self.name not in (".", "..")
+        require(bool(plain), "RunConfig.name", self.name, "letters, digits, '.', '_' and '-' only; choose the place with RunConfig.dir")
+        if self.target is not None:
+            Target.parse(self.target)
+
+
+@dataclass(frozen=True)
+class ScalingConfig:
+    """What the run takes of the machine or cluster. It changes the speed, never the result.
+
+    Args:
+        pool: "ray" runs every host in its own actor; "local" runs the same code in this process.
+        agents_per_host: Agents that share one actor; None gives each agent its own up to 16 agents, and
+            spreads more agents over one actor per CPU.
+        cpus_per_host: CPUs that Ray reserves for an actor; None shares what the cluster has.
+        gpus_per_host: GPUs, or the fraction of one, that an actor is pinned to; 0 computes on the CPU.
+        gpus_for_driver: The same for the driver, which evaluates on the shared set.
+        threads_per_host: CPU threads of one agent's computation.
+    """
+
+    pool: str = "ray"
+    agents_per_host: int | None = None
+    cpus_per_host: float | None = None
+    gpus_per_host: float = 0.0
+    gpus_for_driver: float = 0.0
+    threads_per_host: int = 1
+
+    def __post_init__(self) -> None:
+        require(self.pool in ("ray", "local"), "ScalingConfig.pool", self.pool, "must be 'ray' or 'local'")
+        require(
+            self.agents_per_host is None or self.agents_per_host >= 1,
+            "ScalingConfig.agents_per_host",
+            self.agents_per_host,
+            "must be >= 1; 1 gives every agent its own actor, larger values share one",
+        )
+        require(self.cpus_per_host is None or self.cpus_per_host >= 0, "ScalingConfig.cpus_per_host", self.cpus_per_host, "must be >= 0")
+        for name in ("gpus_per_host", "gpus_for_driver"):
+            value = getattr(self, name)
+            whole_or_fraction = value >= 0 and (value <= 1 or value == int(value))
+            require(whole_or_fraction, f"ScalingConfig.{name}", value, "must be 0, a fraction of one GPU, or a whole number")
+        require(self.threads_per_host >= 1, "ScalingConfig.threads_per_host", self.threads_per_host, "must be >= 1")
+
+
+@dataclass(frozen=True)
+class FailureConfig:
+    """What to do when agents fail.
+
+    Args:
+        min_agents: Updates that a round needs; below it nothing is averaged. A share when < 1, else a count.
+        on_agent_failure: "replace" restarts a dead actor and leaves the agent out of this round; "skip" also goes
+            on when an agent cannot start at all; "stop" ends the run at the first failure.
+        max_attempts: Attempts at a round that misses its quorum, before the run ends with QuorumError.
+        start_timeout_s: Seconds for actors to start and shards to open.
+        round_timeout_s: Seconds for a round; agents that are late are left out.
+    """
+
+    min_agents: float = 1
+    on_agent_failure: str = "replace"
+    max_attempts: int = 3
+    start_timeout_s: float = 300.0
+    round_timeout_s: float = 3600.0
+
+    def __post_init__(self) -> None:
+        whole_or_share = 0 < self.min_agents < 1 or (self.min_agents >= 1 and self.min_agents == int(self.min_agents))
+        require(whole_or_share, "FailureConfig.min_agents", self.min_agents, "must be a count >= 1, or a share between 0 and 1")
+        choices = ("replace", "skip", "stop")
+        require(self.on_agent_failure in choices, "FailureConfig.on_agent_failure", self.on_agent_failure, f"must be one of {choices}")
+        require(self.max_attempts >= 1, "FailureConfig.max_attempts", self.max_attempts, "must be >= 1")
+        for name in ("start_timeout_s", "round_timeout_s"):
+            require(getattr(self, name) > 0, f"FailureConfig.{name}", getattr(self, name), "must be > 0 seconds")
+
+    def quorum(self, num_selected: int) -> int:
+        """Updates that a round of this many selected agents needs."""
+        if self.min_agents < 1:
+            return max(1, round(self.min_agents * num_selected + 0.499999))
+        return int(self.min_agents)
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """What to keep of a run.
+
+    Args:
+        every: Rounds between durable checkpoints; the last round is always kept.
+        keep: Checkpoints that stay on disk, the newest ones.
+    """
+
+    every: int = 1
+    keep: int = 2
+
+    def __post_init__(self) -> None:
+        require(self.every >= 1, "CheckpointConfig.every", self.every, "must be >= 1; 1 keeps every round")
+        require(self.keep >= 1, "CheckpointConfig.keep", self.keep, "must be >= 1")

@@ -1,0 +1,228 @@
+"""Where data is, and what an agent makes of it.
+
+A Source is a small value that says where rows are: it compares, hashes and pickles, and nothing is read before an agent
+opens it on its own node. A Shard is an opened source: columns cached on the device, batches that only select rows.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+
+from raycollab.config import require
+from raycollab.data.columns import LABEL, Columns, count_rows, take_rows
+from raycollab.data.partition import Partition
+from raycollab.errors import DataError
+from raycollab.rng import numpy_generator
+
+__all__ = ["Columns", "Holdout", "Part", "Shard", "Source", "read_columns", "stratified_split"]
+
+_PERMUTE_WHOLE_BYTES = 64 * 2**20  # below this an epoch permutes the whole column once; above, it selects per batch
+
+
+class Source(ABC):
+    """Where some rows are. Implementations are frozen dataclasses of plain settings."""
+
+    @abstractmethod
+    def read(self) -> Columns:
+        """Read the rows.
+
+        Raises:
+            DataError: Says what is wrong, where, and what to do about it.
+        """
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Return one short line for people."""
+
+    def split(self, partition: Partition) -> Sequence["Source"]:
+        """Return one source per part. Reads nothing: each part is cut where it is opened."""
+        return [Part(self, partition, index) for index in range(partition.num_parts)]
+
+
+@lru_cache(maxsize=2)
+def read_columns(source: Source) -> Columns:
+    """Read a source, once per process while it is one of the last two that were asked for.
+
+    The tensors are shared with everybody who asks: never write into them.
+    """
+    return source.read()
+
+
+@lru_cache(maxsize=4)
+def _rows_of_parts(source: Source, partition: Partition) -> list[np.ndarray]:
+    return partition.assign(read_columns(source))
+
+
+@dataclass(frozen=True)
+class Part(Source):
+    """One party's part of a source; `index` counts from 0."""
+
+    source: Source
+    partition: Partition
+    index: int
+
+    def __post_init__(self) -> None:
+        last = self.partition.num_parts - 1
+        require(0 <= self.index <= last, "Part.index", self.index, f"must be in 0 to {last}; parts are counted from 0")
+
+    def read(self) -> Columns:
+        """Read the source, cut it, and keep the rows of this part."""
+        return take_rows(read_columns(self.source), _rows_of_parts(self.source, self.partition)[self.index])
+
+    def describe(self) -> str:
+        """Return one short line for people."""
+        name = type(self.partition).__name__
+        return f"{self.source.describe()}, part {self.index} of 0 to {self.partition.num_parts - 1} by {name}"
+
+
+@dataclass(frozen=True)
+class Holdout(Source):
+    """One side of a random split of a source: equal fractions and seeds make the two sides disjoint and complete.
+
+    Args:
+        source: What is split.
+        keep: "train" or "test".
+        fraction: Share of the rows that go to "test", in (0, 1), and of every label if labels are whole numbers.
+        seed: Seed of the split.
+    """
+
+    source: Source
+    keep: str
+    fraction: float = 0.2
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require(self.keep in ("train", "test"), "Holdout.keep", self.keep, "must be 'train' or 'test'")
+        require(
+            0 < self.fraction < 1,
+            "Holdout.fraction",
+            self.fraction,
+            "must be between 0 and 1; 0.2 keeps a fifth for 'test'",
+        )
+
+    def read(self) -> Columns:
+        """Read the source and keep the rows of this side."""
+        columns = read_columns(self.source)
+        train, test = stratified_split(columns, self.fraction, self.seed, name=self.source.describe())
+        return take_rows(columns, train if self.keep == "train" else test)
+
+    def describe(self) -> str:
+        """Return one short line for people."""
+        return f"{self.source.describe()}, {self.keep} side of a {self.fraction:g} holdout"
+
+
+def stratified_split(columns: Columns, fraction: float, seed: int, *, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sorted rows of train and of test, with the same mix of labels if there is a column of whole labels.
+
+    Rows are shuffled and then sorted by label; the i-th goes to test where round(i * fraction) steps up. So test has
+    round(n * fraction) rows, and of each label its share to within one.
+
+    Raises:
+        DataError: One of the two sides would be empty.
+    """
+    n = count_rows(columns, name)
+    order = numpy_generator(seed, "holdout").permutation(n)
+    label = columns.get(LABEL)
+    if label is not None and label.ndim == 1 and not label.is_floating_point():
+        order = order[np.argsort(label.cpu().numpy()[order], kind="stable")]
+    steps = np.floor(np.arange(n + 1) * fraction + 0.5)
+    to_test = np.diff(steps) > 0
+    train, test = np.sort(order[~to_test]), np.sort(order[to_test])
+    if not len(train) or not len(test):
+        raise DataError(
+            f"{name}: {n} examples split with fraction {fraction} leave {len(train)} for train and {len(test)} for test"
+        )
+    return train, test
+
+
+class Shard:
+    """An agent's examples, cached on its device and split once into "train" and "val".
+
+    Args:
+        columns: Tensors of one length n. They are not copied where they already stand on the device.
+        val_fraction: Share kept for validation, in [0, 1): round(n * share), at least 1 if the share is > 0 and n >= 2.
+        seed: Seed of the split.
+        device: Where the columns are kept.
+        name: What errors call this shard.
+    Shapes: every column [n, ...] -> every batch [b, ...].
+
+    Raises:
+        DataError: There are no examples, or the columns differ in length.
+    """
+
+    def __init__(
+        self, columns: Columns, *, val_fraction: float, seed: int, device: str = "cpu", name: str = "shard"
+    ) -> None:
+        require(
+            0 <= val_fraction < 1,
+            "Shard.val_fraction",
+            val_fraction,
+            "must be in [0, 1); 0 keeps every example for training",
+        )
+        n = count_rows(columns, name)
+        if n == 0:
+            raise DataError(f"{name}: 0 examples; an agent needs at least one, so give it another part or leave it out")
+        num_val = min(n - 1, max(1, round(n * val_fraction))) if val_fraction > 0 else 0
+        if num_val:
+            order = numpy_generator(seed, "validation").permutation(n)
+            splits = {
+                "train": take_rows(columns, np.sort(order[num_val:])),
+                "val": take_rows(columns, np.sort(order[:num_val])),
+            }
+        else:
+            splits = {"train": columns, "val": {key: column[:0] for key, column in columns.items()}}
+        self._splits = {
+            split: {key: column.to(device) for key, column in held.items()} for split, held in splits.items()
+        }
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Names of the columns, without the label."""
+        return tuple(key for key in self._splits["train"] if key != LABEL)
+
+    def columns(self, split: str = "train") -> Columns:
+        """Return all rows of "train" or "val", in their original order; never write into them."""
+        require(split in self._splits, "split", split, "must be 'train' or 'val'")
+        return dict(self._splits[split])
+
+    def num_examples(self, split: str = "train") -> int:
+        """Return the number of rows of "train" or "val"."""
+        return len(next(iter(self.columns(split).values())))
+
+    def batches(self, split: str, batch_size: int, *, seed: int | None, drop_last: bool = False) -> Iterator[Columns]:
+        """Return one epoch, every example exactly once. A batch may be a view of the cache: never write into it.
+
+        Args:
+            split: "train" or "val".
+            batch_size: Examples per batch; the last one may be smaller.
+            seed: Seed of the order, the same on every device; None goes through the rows in order.
+            drop_last: Leave out a last batch that is smaller.
+        """
+        require(batch_size >= 1, "batch_size", batch_size, "must be >= 1")
+        columns, n = self.columns(split), self.num_examples(split)
+        starts = range(0, n - n % batch_size if drop_last else n, batch_size)
+        if seed is None:
+            return _slices(columns, {}, starts, batch_size, None)
+        order = torch.randperm(n, generator=torch.Generator().manual_seed(seed)).to(next(iter(columns.values())).device)
+        small = {
+            key: column.index_select(0, order)
+            for key, column in columns.items()
+            if column.nbytes <= _PERMUTE_WHOLE_BYTES
+        }
+        large = {key: column for key, column in columns.items() if key not in small}
+        return _slices(small, large, starts, batch_size, order)
+
+
+def _slices(
+    ready: Columns, unordered: Columns, starts: range, batch_size: int, order: torch.Tensor | None
+) -> Iterator[Columns]:
+    for start in starts:
+        batch = {key: column[start : start + batch_size] for key, column in ready.items()}
+        if order is not None:
+            rows = order[start : start + batch_size]
+            batch |= {key: column.index_select(0, rows) for key, column in unordered.items()}
+        yield batch

@@ -1,0 +1,161 @@
+"""Save a trained model, load it again, and use it: safetensors, a JSON recipe and a model card. Nothing is unpickled."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from raycollab.data import LABEL, Columns, Parquet, Shard, Source
+from raycollab.errors import ConfigError, DataError, ModelError, RunFolderError
+from raycollab.metrics import Statistics
+from raycollab.recipe import from_plain, to_plain
+from raycollab.storage import Storage
+from raycollab.task import Task
+from raycollab.types import Batch
+
+_WEIGHTS, _CONFIG, _CARD = "model.safetensors", "config.json", "README.md"
+_BATCH = 1024
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A trained module together with its task.
+
+    Args:
+        module: In evaluation mode.
+        task: Knows how to feed it and what its outputs mean.
+        input_shape: Shape of one example of the task's input column, to read bytes and lists by; empty if unknown.
+    """
+
+    module: nn.Module
+    task: Task
+    input_shape: tuple[int, ...] = ()
+
+    def predict(self, columns: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Predictions for all rows of these columns: names to [n] or [n, c]."""
+        outputs: dict[str, list[Tensor]] = {}
+        with torch.inference_mode():
+            for batch in _batches(columns):
+                for name, values in self.task.predict(self.module, batch).items():
+                    outputs.setdefault(name, []).append(values)
+        return {name: torch.cat(parts) for name, parts in outputs.items()}
+
+    def evaluate(self, source: Source) -> Statistics:
+        """Statistics over a labelled source.
+
+        Raises: DataError if the source does not fit the task.
+        """
+        columns = source.read()
+        good = self.task.check(columns, source.describe())
+        shard = Shard({name: column[good] for name, column in columns.items()}, val_fraction=0.0, seed=0)
+        return self.task.evaluate(self.module, shard.batches("train", _BATCH, seed=None))
+
+
+def save_model(storage: Storage, task: Task, module: nn.Module, *, card: str, facts: Mapping[str, Any]) -> None:
+    """Write weights, recipe and model card into a folder.
+
+    Args:
+        storage: The folder.
+        task: Written as a recipe if it has one, so that `load` can make the module again.
+        module: Tied weights are stored once.
+        card: Text of the model card, Markdown.
+        facts: Plain facts for config.json, such as versions and metrics.
+    """
+    state = module.state_dict()
+    names = _stored_names(state)
+    weights = {name: state[name].detach().cpu().contiguous() for name in names}
+    try:
+        recipe = to_plain(task)
+    except ConfigError:
+        recipe = None
+    storage.make_dirs("")
+    storage.write_bytes(_WEIGHTS, save(weights, metadata={"format": "pt"}))
+    storage.write_bytes(_CONFIG, (json.dumps({"format": 1, "task": recipe, **facts}, indent=2) + "\n").encode())
+    storage.write_bytes(_CARD, card.encode())
+
+
+def load_model(path: str, *, task: Task | None = None, trusted: tuple[str, ...] = ()) -> TrainedModel:
+    """Load a model from a run folder or its model/ folder.
+
+    Args:
+        path: A local path or any pyarrow.fs URI.
+        task: The task, for models whose recipe could not be written or is of an untrusted package.
+        trusted: Packages beside raycollab that the recipe may import from.
+    Raises: RunFolderError if there is no model; ConfigError for a recipe that may not be imported; ModelError if the
+        weights do not fit.
+    """
+    storage = Storage(path)
+    folder = storage if storage.exists(_WEIGHTS) else storage.child("model")
+    if not folder.exists(_WEIGHTS):
+        raise RunFolderError(f"{storage.uri} holds no model: neither {_WEIGHTS} nor model/{_WEIGHTS} is there; has the run ended?")
+    config = json.loads(folder.read_bytes(_CONFIG))
+    if task is None:
+        recipe = config["task"]
+        if recipe is None:
+            raise ConfigError(f"{folder.uri}: its task has no plain form, so the file cannot name it; pass task=...")
+        task = from_plain(recipe, trusted=trusted)
+    module = task.model()
+    _load_weights(module, load(folder.read_bytes(_WEIGHTS)), folder.uri)
+    return TrainedModel(module.eval(), task, tuple(config.get("input_shape", ())))
+
+
+def predict_file(model: TrainedModel, data: str, out: str) -> int:
+    """Predict every row of a Parquet file and write the predictions as another; returns the number of rows.
+
+    Args:
+        model: The model.
+        data: Parquet file with the task's input columns.
+        out: Path of the file to write.
+    Raises: DataError if the file cannot be read or lacks a column.
+    """
+    columns = _input_columns(model, data)
+    predictions = model.predict(columns)
+    arrays = {name: values.numpy() if values.ndim == 1 else list(values.numpy()) for name, values in predictions.items()}
+    table = pa.table(arrays)
+    storage, _, name = out.rpartition("/")
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    Storage(storage or ".").write_bytes(name, sink.getvalue().to_pybytes())
+    return int(table.num_rows)
+
+
+def _input_columns(model: TrainedModel, data: str) -> Columns:
+    name = getattr(model.task, "inputs", None)
+    if not isinstance(name, str):
+        return Parquet(data, label=None).read()
+    shapes = {name: model.input_shape} if model.input_shape else None
+    return Parquet(data, columns=(name,), shapes=shapes, label=None).read()
+
+
+def _batches(columns: Mapping[str, Tensor]) -> Iterable[Batch]:
+    num_rows = len(next(iter(columns.values())))
+    if not num_rows:
+        raise DataError("no rows to predict")
+    for start in range(0, num_rows, _BATCH):
+        yield {name: column[start : start + _BATCH] for name, column in columns.items() if name != LABEL}
+
+
+def _stored_names(state: Mapping[str, Tensor]) -> list[str]:
+    """One name for each tensor: tied weights share their memory and are stored under the first."""
+    seen: dict[tuple[int, tuple[int, ...], tuple[int, ...]], str] = {}
+    for name, tensor in state.items():
+        seen.setdefault((tensor.data_ptr() if tensor.numel() else id(tensor), tuple(tensor.shape), tensor.stride()), name)
+    return list(seen.values())
+
+
+def _load_weights(module: nn.Module, weights: Mapping[str, Tensor], where: str) -> None:
+    state = module.state_dict()
+    expected = set(_stored_names(state))
+    missing, extra = sorted(expected - set(weights)), sorted(set(weights) - set(state))
+    if missing or extra:
+        raise ModelError(f"{where}: the weights do not fit the task's model; missing {missing[:5]}, unexpected {extra[:5]}")
+    for name, tensor in weights.items():
+        if tensor.shape != state[name].shape:
+            raise ModelError(f"{where}: {name!r} has shape {list(tensor.shape)}, the task's model {list(state[name].shape)}")
+        state[name].copy_(tensor)

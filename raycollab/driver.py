@@ -1,0 +1,314 @@
+"""The rounds: select, broadcast, collect, aggregate, evaluate, commit."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from raycollab.agent import Offer
+from raycollab.checkpoint import RunFolder
+from raycollab.config import Target
+from raycollab.data import Shard
+from raycollab.errors import DataError, QuorumError, RunFolderError, TaskMismatchError, UpdateError
+from raycollab.experiment import Plan
+from raycollab.metrics import Statistics
+from raycollab.runtime.host import build_model
+from raycollab.runtime.pool import Collected, Pool
+from raycollab.types import BUFFERS, DELTA, PARAMS, AgentCard, Assignment, Failure, Round, RoundReport, Update
+
+Vectors = dict[str, Tensor]
+
+
+class Driver:
+    """Runs the rounds of one experiment.
+
+    Args:
+        plan: The experiment, without the parties' data.
+        pool: The hosts that run the agents.
+        folder: Where the run is kept.
+        device: Where the shared set is evaluated.
+    """
+
+    def __init__(self, plan: Plan, pool: Pool, folder: RunFolder, device: str = "cpu"):
+        self.plan = plan
+        self.folder = folder
+        self._pool = pool
+        self._model = build_model(plan.task, plan.exchange, plan.run.seed, device)
+        params, buffers = self._model.read().cpu(), self._model.read_buffers().cpu()
+        first = {PARAMS: params, BUFFERS: buffers, **{name: torch.zeros_like(params) for name in plan.needs}}
+        self._versions: dict[int, Vectors] = {0: first}
+        self._chain_state = plan.chain.init(params)
+        self._mode_state = plan.mode.init()
+        self._memory: dict[str, int] = {}  # agents that keep private state, and the committed round it is of
+        self._names = list(plan.names)
+        self._best: float | None = None
+        self._evaluations_since_best = 0
+        self.version = 0
+        self.stop_reason = ""
+        self.statistics = Statistics.empty()  # of the newest evaluation on the shared set
+        self.offer = Offer(plan.task.fingerprint(self._model.spec), self._model.spec)
+
+    @property
+    def vectors(self) -> Vectors:
+        """The newest committed vectors."""
+        return self._versions[self.version]
+
+    def module(self) -> torch.nn.Module:
+        """The model with the newest committed vectors."""
+        self._model.load_private(None)
+        self._model.load(self.vectors[PARAMS], self.vectors[BUFFERS])
+        return self._model.module
+
+    def input_shape(self) -> list[int]:
+        """Shape of one example of the task's input column in the shared set; empty if it names none."""
+        name = getattr(self.plan.task, "inputs", None)
+        return list(self._test.columns()[name].shape[1:]) if isinstance(name, str) else []
+
+    def start(self) -> list[AgentCard]:
+        """Open the shared set, let all parties agree to the task and open their shards; restore the newest checkpoint.
+
+        Raises: DataError or TaskMismatchError with every agent that failed, unless on_agent_failure is "skip".
+        """
+        self._open_test()
+        outcomes = self._pool.open(self.offer)
+        failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
+        cards = [outcome for outcome in outcomes if isinstance(outcome, AgentCard)]
+        if failures and (self.plan.failure.on_agent_failure != "skip" or len(cards) < self.plan.failure.quorum(len(outcomes))):
+            lines = "\n".join(f"  {failure.agent}: {failure.message}" for failure in failures)
+            kind = TaskMismatchError if any(f.error == "TaskMismatchError" for f in failures) else DataError
+            raise kind(f"{len(failures)} of {len(outcomes)} agents could not start:\n{lines}")
+        ready = {card.agent for card in cards}
+        self._names = [name for name in self.plan.names if name in ready]
+        self._restore()
+        return cards
+
+    def _open_test(self) -> None:
+        where = f"the shared test set: {self.plan.test.describe()}"
+        try:
+            columns = self.plan.test.read()
+            good = self.plan.task.check(columns, where)
+        except DataError as error:
+            message = str(error)
+            raise DataError(message if message.startswith("the shared") else f"the shared test set: {message}") from error
+        kept = {name: column[good] for name, column in columns.items()}
+        self._test = Shard(kept, val_fraction=0.0, seed=0, device=self._model.device)
+
+    def rounds(self) -> Iterator[RoundReport]:
+        """Run rounds until the target, convergence or num_rounds; each is committed when it is yielded."""
+        while not self.stop_reason:
+            yield self.step()
+
+    def step(self) -> RoundReport:
+        """Run and commit one round."""
+        started = time.perf_counter()
+        index = self.version + 1
+        collected, attempts, mode_state = self._collect(index)
+        aggregate, chain_state = self._aggregate(index, collected)
+        vectors = self._applied(aggregate)
+        self._commit(vectors, chain_state, mode_state, collected)
+        report = RoundReport(
+            index=index,
+            metrics={},
+            train_loss=_mean_loss(collected),
+            seconds=0.0,
+            bytes_up=collected.bytes_up,
+            bytes_down=collected.bytes_down,
+            agents=collected.reports,
+            failures=collected.failures,
+            attempts=attempts,
+        )
+        if index % self.plan.run.eval_every == 0 or index >= self.plan.run.num_rounds:
+            report = self._evaluated(report)
+        report = replace(report, stop_reason=self.stop_reason, seconds=time.perf_counter() - started)
+        self._keep(report)
+        return report
+
+    def _collect(self, index: int) -> tuple[Collected, int, Any]:
+        """Run the agents of a round, again if too few answer.
+
+        Raises: QuorumError after max_attempts, or at the first failure if on_agent_failure is "stop".
+        """
+        policy, run = self.plan.failure, self.plan.run
+        count = min(run.agents_per_round or len(self._names), len(self._names))
+        selected = self.plan.select.select(self._names, count, round=index, seed=run.seed)
+        assignments, mode_state = self.plan.mode.assign(selected, self._mode_state, version=self.version, seed=run.seed)
+        needed = policy.quorum(len(assignments))
+        failures: tuple[Failure, ...] = ()
+        for attempt in range(policy.max_attempts):
+            collected = self._run(index, attempt, assignments)
+            failures += collected.failures
+            if collected.failures and policy.on_agent_failure == "stop":
+                raise QuorumError(f"round {index}: {_first(collected.failures)}; the run ends because on_agent_failure='stop'")
+            if len(collected.reports) >= needed:
+                return replace(collected, failures=failures), attempt + 1, mode_state
+        answered = len(collected.reports)
+        raise QuorumError(
+            f"round {index}: {answered} of {len(assignments)} agents answered in each of {policy.max_attempts} attempts, "
+            f"min_agents={policy.min_agents:g} needs {needed}; first failure: {_first(failures)}"
+        )
+
+    def _run(self, index: int, attempt: int, assignments: list[Assignment]) -> Collected:
+        """Run assignments, those of each version together, oldest version first."""
+        collected = Collected(None, (), (), 0, 0)
+        for version in sorted({assignment.version for assignment in assignments}):
+            group = [replace(a, last_round=self._memory.get(a.agent, 0)) for a in assignments if a.version == version]
+            round = Round(
+                index=index,
+                seed=self.plan.run.seed,
+                base_version=version,
+                vectors=self._versions[version],
+                scalars={"participation": len(assignments) / len(self._names)},
+                fingerprint=self.offer.fingerprint.digest(),
+                attempt=attempt,
+            )
+            collected = collected.plus(self._pool.run(round, group))
+        return collected
+
+    def _aggregate(self, index: int, collected: Collected) -> tuple[Update, Any]:
+        if collected.total is None:
+            raise QuorumError(f"round {index}: no update arrived; {_first(collected.failures)}")
+        seed = Round(index, self.plan.run.seed, self.version, {}).seed_for("chain")
+        return self.plan.chain.update(collected.total, self._chain_state, self.vectors[PARAMS], seed=seed)
+
+    def _applied(self, aggregate: Update) -> Vectors:
+        """The next vectors: each plus what the aggregate brings for it, in new memory, checked."""
+        brought = {PARAMS if name == DELTA else name: vector for name, vector in aggregate.vectors.items()}
+        vectors = {name: vector + brought[name] if name in brought else vector for name, vector in self.vectors.items()}
+        for name, vector in vectors.items():
+            if not torch.isfinite(vector).all():
+                raise UpdateError(f"round {self.version + 1}: the merged {name!r} is not finite; the round is not committed")
+        return vectors
+
+    def _commit(self, vectors: Vectors, chain_state: Any, mode_state: Any, collected: Collected) -> None:
+        self.version += 1
+        self._versions[self.version] = vectors
+        for version in [v for v in self._versions if v <= self.version - self.plan.mode.horizon]:
+            del self._versions[version]
+        self._chain_state, self._mode_state = chain_state, mode_state
+        self._memory.update({report.agent: self.version for report in collected.reports if report.remembers})
+        if self.version >= self.plan.run.num_rounds:
+            self.stop_reason = f"num_rounds={self.plan.run.num_rounds}"
+
+    def _evaluated(self, report: RoundReport) -> RoundReport:
+        """Score the committed model on the shared set and on the own data of the round's agents; decide whether to stop."""
+        task = self.plan.task
+        self.statistics = task.evaluate(self.module(), self._test.batches("train", 1024, seed=None))
+        metrics = self.statistics.compute()
+        names = {agent.agent: self._memory.get(agent.agent, 0) for agent in report.agents}
+        fingerprint = self.offer.fingerprint.digest()
+        newest = Round(self.version, self.plan.run.seed, self.version, self.vectors, fingerprint=fingerprint)
+        outcomes = self._pool.validate(newest, names)
+        own = {name: outcome.compute() for name, outcome in outcomes.items() if isinstance(outcome, Statistics)}
+        self._decide(metrics)
+        return replace(report, metrics=metrics, own_metrics=own, statistics=self.statistics)
+
+    def _decide(self, metrics: dict[str, float]) -> None:
+        run = self.plan.run
+        name, higher_is_better = self.plan.task.primary
+        score = metrics[name] if higher_is_better else -metrics[name]
+        if self._best is None or score > self._best:
+            self._best, self._evaluations_since_best = score, 0
+        else:
+            self._evaluations_since_best += 1
+        if run.target is not None and Target.parse(run.target).reached(metrics):
+            self.stop_reason = f"target {run.target}"
+        elif run.patience is not None and self._evaluations_since_best >= run.patience:
+            self.stop_reason = f"no better {name} in {run.patience} evaluations"
+
+    def _keep(self, report: RoundReport) -> None:
+        """Journal the round; make it durable if it is due or the last."""
+        self.folder.append(journal_row(report))
+        if self.version % self.plan.checkpoint.every == 0 or self.stop_reason:
+            storage = self.folder.begin_checkpoint(self.version)
+            self._pool.save(storage, self._memory)
+            self.folder.commit_checkpoint(self.version, self.state_dict(), keep=self.plan.checkpoint.keep)
+            self._pool.saved_at(self.folder.agents_of(self.version))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next round depends on, as a tree."""
+        return {
+            "version": self.version,
+            "vectors": {str(version): vectors for version, vectors in self._versions.items()},
+            "chain": self._chain_state,
+            "mode": self._mode_state,
+            "memory": self._memory,
+            "best": self._best,
+            "evaluations_since_best": self._evaluations_since_best,
+            "stop_reason": self.stop_reason,
+            "statistics": self.statistics.to_plain(),
+            "spec": self.offer.spec.digest(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a state.
+
+        Raises: RunFolderError if it is of another model.
+        """
+        if state["spec"] != self.offer.spec.digest():
+            raise RunFolderError(f"{self.folder.path}: the checkpoint is of a model with other parameters; resume with the experiment that wrote it")
+        self.version = state["version"]
+        self._versions = {int(version): vectors for version, vectors in state["vectors"].items()}
+        self._chain_state, self._mode_state, self._memory = state["chain"], state["mode"], dict(state["memory"])
+        self._best, self._evaluations_since_best = state["best"], state["evaluations_since_best"]
+        self.statistics = Statistics.from_plain(state["statistics"])
+        self.stop_reason = state["stop_reason"]
+        if self.stop_reason.startswith("num_rounds=") and self.version < self.plan.run.num_rounds:
+            self.stop_reason = ""
+
+    def _restore(self) -> None:
+        found = self.folder.latest_checkpoint()
+        if found is None:
+            self.folder.truncate(0)
+            return
+        index, state = found
+        self.load_state_dict(state)
+        self._pool.restore(self.folder.agents_of(index), self._names)
+        self._pool.saved_at(self.folder.agents_of(index))
+        self.folder.truncate(index)
+
+
+def journal_row(report: RoundReport) -> dict[str, Any]:
+    """A round as plain data: the row of rounds.parquet, with the rows of agents.parquet inside."""
+    failed = {failure.agent: failure for failure in report.failures}
+    agents = [
+        {
+            "agent": agent.agent,
+            "round": report.index,
+            "examples": agent.examples,
+            "loss": agent.loss,
+            "seconds": agent.seconds,
+            "bytes_sent": agent.num_bytes,
+            "norm": agent.norm,
+            "weight": agent.weight,
+            "fresh": agent.fresh,
+            "failure": "",
+            **{f"val_{name}": value for name, value in report.own_metrics.get(agent.agent, {}).items()},
+        }
+        for agent in report.agents
+    ]
+    rows = [{"agent": name, "round": report.index, "failure": f"{f.error}: {f.message}"} for name, f in failed.items()]
+    return {
+        "round": report.index,
+        "agents": len(report.agents),
+        "failures": len(report.failures),
+        "attempts": report.attempts,
+        "train_loss": report.train_loss,
+        "seconds": report.seconds,
+        "bytes_up": report.bytes_up,
+        "bytes_down": report.bytes_down,
+        **report.metrics,
+        "stop_reason": report.stop_reason,
+        "agent_rows": agents + rows,
+    }
+
+
+def _mean_loss(collected: Collected) -> float:
+    examples = sum(report.examples for report in collected.reports)
+    return sum(report.loss * report.examples for report in collected.reports) / max(examples, 1)
+
+
+def _first(failures: tuple[Failure, ...]) -> str:
+    return f"agent {failures[0].agent!r}: {failures[0].message}" if failures else "nobody failed"

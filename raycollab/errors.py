@@ -1,0 +1,60 @@
+"""What can go wrong, as a tree.
+
+    RaycollabError
+    |-- ConfigError          a setting is not accepted (also a ValueError)
+    |-- DataError            a shard cannot be opened or holds what the task does not accept
+    |-- ModelError           a model does not fit its task, its stored weights or the exchange
+    |-- TaskMismatchError    a party was offered a task that it did not approve
+    |-- UpdateError          an update failed its checks and was kept out of the sum
+    |-- RoundStopped         an agent was told to stop in the middle of its local steps
+    |-- QuorumError          fewer agents answered than FailureConfig.min_agents
+    |-- ResourceError        the cluster lacks what ScalingConfig asks for
+    |-- ClusterError         the Ray cluster cannot be reached
+    `-- RunFolderError       a run folder is missing, in the way, damaged or of another experiment
+
+Every class takes one message, so each survives pickling between processes.
+"""
+
+
+class RaycollabError(Exception):
+    """Base of every error that raycollab raises on purpose."""
+
+
+class ConfigError(RaycollabError, ValueError):
+    """A setting is not accepted."""
+
+
+class DataError(RaycollabError):
+    """A shard cannot be opened or holds what the task does not accept."""
+
+
+class ModelError(RaycollabError):
+    """A model does not fit its task, its stored weights or the exchange."""
+
+
+class TaskMismatchError(RaycollabError):
+    """A party was offered a task that it did not approve."""
+
+
+class UpdateError(RaycollabError):
+    """An update failed its checks and was kept out of the sum."""
+
+
+class RoundStopped(RaycollabError):  # noqa: N818 - a request that was followed, not a fault
+    """An agent was told to stop in the middle of its local steps."""
+
+
+class QuorumError(RaycollabError):
+    """Fewer agents answered than the failure policy requires."""
+
+
+class ResourceError(RaycollabError):
+    """The cluster lacks what the scaling settings ask for."""
+
+
+class ClusterError(RaycollabError):
+    """The Ray cluster cannot be reached."""
+
+
+class RunFolderError(RaycollabError):
+    """A run folder is missing, in the way, damaged or of another experiment."""

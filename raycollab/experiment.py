@@ -1,0 +1,152 @@
+"""Everything that a run is made of, as one value."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from raycollab.agent import Agent
+from raycollab.chains import Chain
+from raycollab.config import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from raycollab.data import Source
+from raycollab.errors import ConfigError
+from raycollab.modes import Mode, Selection, Synchronous, Uniform
+from raycollab.params import Exchange
+from raycollab.population import Parties, Population
+from raycollab.recipe import plain_fields, to_plain
+from raycollab.runtime.host import Session
+from raycollab.runtime.wire import Codec
+from raycollab.task import Task
+from raycollab.types import Step
+
+_MAX_BLOCKS = 64
+_MAX_HOSTS = 16
+# What may differ between a run and its continuation without changing what was computed so far.
+_FREE = {"run": ("name", "dir", "num_rounds", "target", "patience", "eval_every"), "scaling": None, "failure": None, "checkpoint": None}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One collaboration: who learns what, how it is merged, and how long.
+
+    Args:
+        task: What is learned, unless an agent brings its own.
+        agents: The parties.
+        chain: Transforms and the one aggregator.
+        test: The shared test set that no agent sees.
+        exchange: Which parameters travel.
+        mode: Who starts from which version.
+        select: Who takes part in a round.
+        codec: How vectors are encoded on the wire; None sends float32.
+        run: What to run and when to stop.
+        scaling: What it takes of the machine.
+        failure: What to do when agents fail.
+        checkpoint: What to keep.
+    """
+
+    task: Task
+    agents: Population
+    chain: tuple[Step, ...]
+    test: Source
+    exchange: Exchange = Exchange()  # noqa: RUF009 - frozen
+    mode: Mode = Synchronous()  # noqa: RUF009
+    select: Selection = Uniform()  # noqa: RUF009
+    codec: Codec | None = None
+    run: RunConfig = RunConfig()  # noqa: RUF009
+    scaling: ScalingConfig = ScalingConfig()  # noqa: RUF009
+    failure: FailureConfig = FailureConfig()  # noqa: RUF009
+    checkpoint: CheckpointConfig = CheckpointConfig()  # noqa: RUF009
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "chain", Chain(tuple(self.chain)).steps)
+        for name, kind in (("task", Task), ("agents", Population), ("test", Source), ("exchange", Exchange)):
+            if not isinstance(getattr(self, name), kind):
+                raise ConfigError(f"experiment.{name}={getattr(self, name)!r}: must be a {kind.__name__}")
+
+    def steps(self) -> Chain:
+        """The chain as a value that runs."""
+        return Chain(self.chain)
+
+    def members(self) -> list[Agent]:
+        """The agents, with unique names, and learners that send what the aggregator needs."""
+        agents = Parties(tuple(self.agents.agents())).agents()
+        needed = set(self.steps().aggregator.needs)
+        for agent in agents:
+            missing = sorted(needed - {*agent.learner.sends, "loss", "steps", "examples"})
+            if missing:
+                rule = type(self.steps().aggregator).__name__
+                raise ConfigError(f"agent {agent.name!r}: {rule} needs {missing}, which {type(agent.learner).__name__} does not send")
+        return agents
+
+    def resolved(self) -> "Experiment":
+        """With every default that depends on the agents filled in, so that running it again gives the same bits."""
+        count = len(self.members())
+        per_round = self.run.agents_per_round
+        if per_round is not None and per_round > count:
+            raise ConfigError(f"RunConfig.agents_per_round={per_round}: there are only {count} agents")
+        blocks = self.run.num_blocks or min(count, _MAX_BLOCKS)
+        if blocks > count:
+            raise ConfigError(f"RunConfig.num_blocks={blocks}: there are only {count} agents, and a block needs at least one")
+        return replace(self, run=replace(self.run, num_blocks=blocks, agents_per_round=per_round or count))
+
+    def plan(self) -> "Plan":
+        """What the driver gets to know."""
+        members = self.members()
+        needs = sorted({name for agent in members for name in agent.learner.needs})
+        names = tuple(agent.name for agent in members)
+        return Plan(
+            names, tuple(needs), self.task, self.steps(), self.test, self.exchange, self.mode, self.select, self.run, self.failure, self.checkpoint
+        )
+
+    def session(self) -> Session:
+        """What every host gets to know."""
+        return Session(self.run.seed, self.task, self.steps(), self.exchange, self.scaling.threads_per_host)
+
+    def num_hosts(self, num_cpus: int) -> int:
+        """Hosts for the agents: as asked for, or one an agent up to 16, or else one per CPU; never more than blocks."""
+        count, blocks = len(self.agents.agents()), self.run.num_blocks or _MAX_BLOCKS
+        if self.scaling.agents_per_host is not None:
+            return -(-count // self.scaling.agents_per_host)
+        return min(count if count <= _MAX_HOSTS else max(1, num_cpus), blocks)
+
+    def to_plain(self) -> dict[str, Any]:
+        """As the plain data of an experiment file; what stands only in memory leaves a mark."""
+        plain = {field.name: getattr(self, field.name) for field in fields(self)}
+        settings = ("exchange", "run", "scaling", "failure", "checkpoint")
+        return {name: plain_fields(value) if name in settings else to_plain(value, strict=False) for name, value in plain.items()}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the driver knows of an experiment: everything but the parties' data and how they learn."""
+
+    names: tuple[str, ...]
+    needs: tuple[str, ...]  # vectors that learners ask for beside the parameters
+    task: Task
+    chain: Chain
+    test: Source
+    exchange: Exchange
+    mode: Mode
+    select: Selection
+    run: RunConfig
+    failure: FailureConfig
+    checkpoint: CheckpointConfig
+
+
+def changed_settings(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """What differs between two plain experiments, of what decides the bits of a run: `path: before -> after`."""
+    changes: list[str] = []
+    _compare(before, after, (), changes)
+    return changes
+
+
+def _compare(before: Any, after: Any, path: tuple[str, ...], changes: list[str]) -> None:
+    if path and path[0] in _FREE and (_FREE[path[0]] is None or path[1:2] and path[1] in (_FREE[path[0]] or ())):
+        return
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in sorted({*before, *after}):
+            _compare(before.get(key), after.get(key), (*path, key), changes)
+    elif isinstance(before, Sequence) and isinstance(after, Sequence) and not isinstance(before, str) and len(before) == len(after):
+        for index, (one, other) in enumerate(zip(before, after, strict=True)):
+            _compare(one, other, (*path, str(index)), changes)
+    elif before != after:
+        changes.append(f"{'.'.join(path)}: {before!r} -> {after!r}")

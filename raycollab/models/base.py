@@ -1,0 +1,13 @@
+"""A model as a value: the recipe that every agent builds its own module from."""
+
+from abc import ABC, abstractmethod
+
+from torch import nn
+
+
+class Model(ABC):
+    """A frozen recipe of a module: it travels, compares, prints and is written into the run folder."""
+
+    @abstractmethod
+    def build(self) -> nn.Module:
+        """Make the module; its initial weights come from torch's seed."""

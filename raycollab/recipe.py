@@ -1,0 +1,99 @@
+"""Values as plain data and back: what run folders hold instead of pickles.
+
+A frozen dataclass becomes {"class_path": "package.module.Name", "init_args": {...}}, which is also how experiment files
+name constructors. Reading one back imports only classes of raycollab and of the modules that the caller trusts.
+"""
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from raycollab.errors import ConfigError
+
+
+_ONLY_IN_PYTHON = "only_in_python"
+
+
+def to_plain(value: Any, *, strict: bool = True) -> Any:
+    """Turn settings into dicts, lists, strings and numbers.
+
+    Args:
+        value: Settings.
+        strict: Raise for what has no plain form, such as arrays in memory; else leave a mark in its place.
+    Raises: ConfigError if strict.
+    """
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): to_plain(item, strict=strict) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain(item, strict=strict) for item in value]
+    if is_dataclass(value) and not isinstance(value, type) and "<locals>" not in type(value).__qualname__:
+        return {"class_path": class_path(type(value)), "init_args": plain_fields(value, strict=strict)}
+    if callable(value) and hasattr(value, "__qualname__") and "<" not in value.__qualname__ and value.__module__ != "__main__":
+        return f"{value.__module__}:{value.__qualname__}"
+    if strict:
+        raise ConfigError(f"{type(value).__name__} has no plain form that a run folder could hold; name a file or a class instead")
+    return {_ONLY_IN_PYTHON: type(value).__name__}
+
+
+def plain_fields(value: Any, *, strict: bool = True) -> dict[str, Any]:
+    """The fields of a dataclass as plain data."""
+    return {field.name: to_plain(getattr(value, field.name), strict=strict) for field in fields(value) if field.init}
+
+
+def only_in_python(plain: Any) -> str | None:
+    """Name of the first thing in plain data that had no plain form; None if there is none."""
+    if isinstance(plain, Mapping):
+        if _ONLY_IN_PYTHON in plain:
+            return str(plain[_ONLY_IN_PYTHON])
+        plain = list(plain.values())
+    if isinstance(plain, list):
+        return next((found for found in map(only_in_python, plain) if found is not None), None)
+    return None
+
+
+def class_path(kind: type) -> str:
+    """Where a class is imported from; raycollab's by the shortest public path."""
+    parts = kind.__module__.split(".")
+    for length in range(2, len(parts) + 1) if parts[0] == "raycollab" else ():
+        package = ".".join(parts[:length])
+        if getattr(importlib.import_module(package), kind.__name__, None) is kind:
+            return f"{package}.{kind.__name__}"
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def from_plain(plain: Any, *, trusted: tuple[str, ...] = ()) -> Any:
+    """Make the value again.
+
+    Args:
+        plain: What `to_plain` made.
+        trusted: Packages beside raycollab that may be imported.
+    Raises: ConfigError for a class outside those, or arguments that it does not take.
+    """
+    if isinstance(plain, list):
+        return tuple(from_plain(item, trusted=trusted) for item in plain)
+    if not isinstance(plain, Mapping):
+        return plain
+    arguments = {key: from_plain(item, trusted=trusted) for key, item in plain.items()}
+    if set(plain) != {"class_path", "init_args"}:
+        return arguments
+    kind = _imported(plain["class_path"], trusted)
+    try:
+        return kind(**arguments["init_args"])
+    except TypeError as error:
+        raise ConfigError(f"{plain['class_path']}: {error}") from error
+
+
+def _imported(path: str, trusted: tuple[str, ...]) -> type:
+    package, _, name = path.rpartition(".")
+    if package.split(".")[0] not in ("raycollab", *trusted):
+        raise ConfigError(f"{path} is not of raycollab; if you trust it, name its package, e.g. trusted=({package.split('.')[0]!r},)")
+    try:
+        kind = getattr(importlib.import_module(package), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"{path} cannot be imported: {error}") from error
+    if not (isinstance(kind, type) and is_dataclass(kind)):
+        raise ConfigError(f"{path} is not a class of settings")
+    return kind

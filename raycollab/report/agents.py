@@ -1,0 +1,89 @@
+"""The agents side by side, and who drifts from the rest."""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
+
+from rich.filesize import decimal
+from rich.table import Table
+from rich.text import Text
+
+_COLUMNS = (
+    "agent",
+    "learner",
+    "examples",
+    "rounds",
+    "loss",
+    "accuracy",
+    "val_accuracy",
+    "norm",
+    "seconds",
+    "bytes_sent",
+    "failures",
+)
+_TEXT_COLUMNS = ("agent", "learner")
+_NORMAL_MAD = 1.4826  # scales the MAD of normal values to their standard deviation
+_SMALLEST_SPREAD = 0.02  # when nearly all agents agree, a difference of this size is still ordinary
+_MAX_DEVIATIONS = 3.0
+
+
+def agent_table(rows: Sequence[Mapping[str, object]]) -> Table:
+    """One line per agent, with those of the known columns that any row has; a missing value is shown as "-".
+
+    An agent that `flag_drift` names by its val_accuracy (by accuracy, if no row has val_accuracy) is marked "drifts" in
+    a last column.
+
+    Args:
+        rows: Values by column: agent, learner, examples, rounds, loss, accuracy, val_accuracy, norm, seconds,
+            bytes_sent, failures. Other keys are not shown.
+    """
+    columns = [column for column in _COLUMNS if any(column in row for row in rows)]
+    metric = "val_accuracy" if "val_accuracy" in columns else "accuracy"
+    accuracies = {str(place): row.get(metric) for place, row in enumerate(rows)}
+    drifting = flag_drift({place: float(value) for place, value in accuracies.items() if isinstance(value, Real)})
+    table = Table()
+    for column in columns:
+        table.add_column(column, justify="left" if column in _TEXT_COLUMNS else "right")
+    if drifting:
+        table.add_column("note")
+    for place, row in enumerate(rows):
+        drifts = str(place) in drifting
+        cells = [_cell(column, row.get(column)) for column in columns]
+        table.add_row(*cells, *(["drifts"] if drifts else []), style="yellow" if drifts else None)
+    return table
+
+
+def flag_drift(values: Mapping[str, float], higher_is_better: bool = True) -> set[str]:
+    """Names of the agents whose value is worse than the median by more than 3 scaled MADs.
+
+    The scaled MAD is 1.4826 times the median absolute deviation from the median, and 0.02 at least: where all others
+    agree, an agent is named beyond 0.06. One or two agents never drift. nan (nothing to validate on) is no evidence and
+    is left out.
+
+    Args:
+        values: Each agent's metric on its own validation data, by agent name.
+        higher_is_better: False for a loss.
+    """
+    sign = 1.0 if higher_is_better else -1.0
+    scores = {name: sign * value for name, value in values.items() if not math.isnan(value)}
+    if not scores:
+        return set()
+    median = statistics.median(scores.values())
+    if math.isinf(median):  # most agents diverged: there is no rest to drift from
+        return set()
+    spread = max(_NORMAL_MAD * statistics.median(abs(score - median) for score in scores.values()), _SMALLEST_SPREAD)
+    return {name for name, score in scores.items() if median - score > _MAX_DEVIATIONS * spread}
+
+
+def _cell(column: str, value: object) -> Text:
+    """The value as text; never read as rich markup, because a party chooses its own name."""
+    if value is None:
+        return Text("-")
+    if column == "bytes_sent" and isinstance(value, Integral):
+        return Text(decimal(int(value)))
+    if isinstance(value, Integral):
+        return Text(f"{int(value):,}")
+    if isinstance(value, Real):
+        return Text(f"{float(value):.1f}" if column == "seconds" else f"{float(value):.4f}")
+    return Text(str(value))

@@ -1,0 +1,181 @@
+"""A host runs some of the agents: their updates, block by block, and the partial sum of each block."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from raycollab.agent import Agent, LiveAgent, Offer
+from raycollab.aggregation import Partial, add_up
+from raycollab.chains import Chain
+from raycollab.checkpoint import load_state, save_state
+from raycollab.errors import RaycollabError
+from raycollab.metrics import Statistics
+from raycollab.params import Exchange, FlatModel
+from raycollab.rng import derive_seed
+from raycollab.storage import Storage
+from raycollab.task import Task
+from raycollab.tree import map_leaves
+from raycollab.types import AgentCard, AgentReport, Assignment, Failure, Round, Update
+
+
+@dataclass(frozen=True)
+class Session:
+    """What every host knows about the run."""
+
+    seed: int
+    task: Task
+    chain: Chain
+    exchange: Exchange
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class Block:
+    """Agents whose updates are summed together, in this order."""
+
+    index: int
+    assignments: tuple[Assignment, ...]
+
+
+@dataclass(frozen=True)
+class BlockResult:
+    """What became of a block."""
+
+    index: int
+    partial: Partial | None
+    reports: tuple[AgentReport, ...]
+    failures: tuple[Failure, ...]
+
+
+def build_model(task: Task, exchange: Exchange, seed: int, device: str = "cpu") -> FlatModel:
+    """Build a task's model with the run's initial weights, the same in every process."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(seed, "model"))
+        return FlatModel(task.model(), exchange, device)
+
+
+class Host:
+    """Runs agents one after another on one device.
+
+    Args:
+        session: What is common to the run.
+        agents: The agents that live here.
+        device: Where they compute.
+    """
+
+    def __init__(self, session: Session, agents: Sequence[Agent], device: str = "cpu"):
+        self._session = session
+        self._declared = {agent.name: agent for agent in agents}
+        self._device = device
+        self._models: list[tuple[Task, FlatModel]] = []
+        self._agents: dict[str, LiveAgent] = {}
+        self._stopped = (0, 0)
+
+    def open(self, offer: Offer) -> list[AgentCard | Failure]:
+        """Let every agent agree to the task and open its shard; one card or failure each."""
+        with _threads(self._session.threads):
+            return [self._open(agent, offer) for agent in self._declared.values()]
+
+    def _open(self, agent: Agent, offer: Offer) -> AgentCard | Failure:
+        task = agent.task or self._session.task
+        try:
+            live = LiveAgent(agent, task, self._model(task), self._session.chain, self._session.seed)
+            live.agree(offer)
+            card = live.open()
+        except Exception as error:  # whatever a party's data or model raises is reported, and costs only this agent
+            return _failure(agent.name, error)
+        self._agents[agent.name] = live
+        return card
+
+    def _model(self, task: Task) -> FlatModel:
+        for known, model in self._models:
+            if known == task:
+                return model
+        model = build_model(task, self._session.exchange, self._session.seed, self._device)
+        self._models.append((task, model))
+        return model
+
+    def run(self, round: Round, block: Block) -> BlockResult:
+        """Update the agents of a block and add up what they send."""
+        reports: list[AgentReport] = []
+        failures: list[Failure] = []
+
+        def partials() -> Iterator[Partial]:
+            for assignment in block.assignments:
+                outcome = self._update(round, assignment)
+                if isinstance(outcome, Failure):
+                    failures.append(outcome)
+                else:
+                    reports.append(outcome[1])
+                    yield self._session.chain.aggregator.collect(outcome[0])
+
+        with _threads(self._session.threads):
+            partial = add_up(partials())
+        return BlockResult(block.index, _on_cpu(partial), tuple(reports), tuple(failures))
+
+    def _update(self, round: Round, assignment: Assignment) -> tuple[Update, AgentReport] | Failure:
+        name = assignment.agent
+
+        def stop() -> bool:
+            return self._stopped >= (round.index, round.attempt)
+
+        try:
+            live = self._agents[name]
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(round.seed_for("torch", name))
+                return live.update(round, assignment, stop)
+        except Exception as error:  # whatever a party's code raises is data: it costs this agent this round
+            return _failure(name, error)
+
+    def stop(self, index: int, attempt: int) -> None:
+        """Make running updates of this attempt at a round end at their next batch; safe from another thread."""
+        self._stopped = (index, attempt)
+
+    def validate(self, vectors: Mapping[str, Tensor], last_rounds: Mapping[str, int]) -> dict[str, Statistics | Failure]:
+        """Score vectors on the own validation split of each of these agents."""
+        outcomes: dict[str, Statistics | Failure] = {}
+        with _threads(self._session.threads):
+            for name, last_round in last_rounds.items():
+                try:
+                    outcomes[name] = self._agents[name].validate(vectors, last_round)
+                except Exception as error:  # as above: a failed score is a row in the report
+                    outcomes[name] = _failure(name, error)
+        return outcomes
+
+    def save(self, storage: Storage, last_rounds: Mapping[str, int]) -> None:
+        """Store what each of these agents remembers of its last committed round."""
+        for name, last_round in last_rounds.items():
+            state = self._agents[name].state(last_round) if name in self._agents else None
+            if state is not None:
+                save_state(storage, name, {"round": last_round, "state": _on_cpu(state)})
+
+    def restore(self, storage: Storage, names: Sequence[str]) -> None:
+        """Load what these agents stored."""
+        for name in names:
+            stored = load_state(storage, name)
+            if stored is not None and name in self._agents:
+                self._agents[name].restore(stored["round"], stored["state"])
+
+
+def _failure(agent: str, error: Exception) -> Failure:
+    known = isinstance(error, RaycollabError)
+    return Failure(agent, type(error).__name__, str(error) if known else f"{type(error).__name__}: {error}")
+
+
+def _on_cpu(tree: Any) -> Any:
+    return map_leaves(lambda leaf: leaf.cpu() if isinstance(leaf, Tensor) else leaf, tree)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Compute with this many threads, whatever the process had: their number can change the last bits of a result."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,126 @@
+"""Which Ray cluster a run uses, and whether it has what the run asks for."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import ray
+from ray.exceptions import AuthenticationError
+
+from raycollab.config import ScalingConfig
+from raycollab.errors import ClusterError, ResourceError
+
+_TOKEN_RECIPE = """the cluster asks for a token. On this machine:
+    export RAY_AUTH_MODE=token
+    export RAY_AUTH_TOKEN_PATH=~/.ray/auth_token     (a copy of the head's ~/.ray/auth_token, mode 600)
+then run the command again"""
+
+
+@contextmanager
+def cluster(address: str | None = None) -> Iterator[None]:
+    """Use a Ray cluster, and leave it as it was found.
+
+    An address, or RAY_ADDRESS (which a Ray job sets), attaches to that cluster; `ray.init()` that was called before
+    is kept; otherwise a cluster is started on this machine, and never one of somebody else's attached to.
+
+    Raises: ClusterError if the cluster cannot be reached, with the remedy.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    quiet = {"include_dashboard": False, "configure_logging": False} if address == "local" else {}
+    try:
+        ray.init(address=address, log_to_driver=False, **quiet)
+    except (ConnectionError, AuthenticationError, RuntimeError, ValueError) as error:
+        raise ClusterError(_explained(address, error)) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _explained(address: str, error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    first = text[0] if text else type(error).__name__
+    if isinstance(error, AuthenticationError) or any(word in str(error).lower() for word in ("token", "unauthenticated", "authentication")):
+        return f"Ray cluster at {address}: {first}\n{_TOKEN_RECIPE}"
+    remedy = "check that `ray status --address ADDRESS` answers there, and that RAY_AUTH_MODE=token is set if it wants a token"
+    return f"Ray cluster at {address} cannot be reached: {first}; {remedy}, or leave --address out to run on this machine"
+
+
+@dataclass(frozen=True)
+class Placement:
+    """What each actor reserves."""
+
+    num_hosts: int
+    cpus_per_host: float
+    gpus_per_host: float
+    gpus_for_driver: float
+
+    def needs(self) -> dict[str, float]:
+        """CPUs and GPUs of all actors together."""
+        gpus = self.num_hosts * self.gpus_per_host + self.gpus_for_driver
+        return {"CPU": self.num_hosts * self.cpus_per_host, "GPU": gpus}
+
+
+def place(scaling: ScalingConfig, num_hosts: int) -> Placement:
+    """What the actors reserve of the cluster; CPUs that are not set are shared evenly."""
+    cpus = scaling.cpus_per_host
+    if cpus is None:
+        share = ray.cluster_resources().get("CPU", 1.0) / (num_hosts + 1)
+        cpus = min(1.0, int(share * 1000) / 1000)
+    return Placement(num_hosts, cpus, scaling.gpus_per_host, scaling.gpus_for_driver)
+
+
+def num_cpus() -> int:
+    """CPUs of the cluster."""
+    return int(ray.cluster_resources().get("CPU", 1))
+
+
+def wait_for_resources(placement: Placement, timeout_s: float) -> None:
+    """Wait until the cluster has what the actors need; a cluster that cannot grow is refused at once.
+
+    Raises: ResourceError that says what was asked for and what is there.
+    """
+    deadline = time.monotonic() + (timeout_s if _may_grow() else 0)
+    while True:
+        there = ray.cluster_resources()
+        lacking = {name: amount for name, amount in placement.needs().items() if amount > there.get(name, 0.0) + 1e-9}
+        if not lacking and _fits_on_nodes(placement):
+            return
+        if time.monotonic() >= deadline:
+            asked = ", ".join(f"{amount:g} {name}" for name, amount in placement.needs().items() if amount)
+            has = ", ".join(f"{there.get(name, 0.0):g} {name}" for name in ("CPU", "GPU"))
+            raise ResourceError(
+                f"{placement.num_hosts} actors of {placement.cpus_per_host:g} CPU and {placement.gpus_per_host:g} GPU ask for {asked}; "
+                f"the cluster has {has} on {len(_nodes())} node(s). Lower ScalingConfig.gpus_per_host or cpus_per_host (a "
+                f"fraction shares one), raise agents_per_host, or add nodes"
+            )
+        time.sleep(0.5)
+
+
+def _fits_on_nodes(placement: Placement) -> bool:
+    """Whether every actor finds a node that holds it: fractions of a GPU are never cut across nodes."""
+    free = [dict(node["Resources"]) for node in _nodes()]
+    wants = [(placement.cpus_per_host, placement.gpus_per_host)] * placement.num_hosts + [(0.0, placement.gpus_for_driver)]
+    for cpus, gpus in sorted(wants, key=lambda want: want[1], reverse=True):
+        for node in free:
+            if node.get("CPU", 0.0) + 1e-9 >= cpus and node.get("GPU", 0.0) + 1e-9 >= gpus:
+                node["CPU"] = node.get("CPU", 0.0) - cpus
+                node["GPU"] = node.get("GPU", 0.0) - gpus
+                break
+        else:
+            return False
+    return True
+
+
+def _nodes() -> list[dict]:
+    return [node for node in ray.nodes() if node["Alive"]]
+
+
+def _may_grow() -> bool:
+    """Whether more nodes may come: a cluster with more than this process's own node, or one that was attached to."""
+    return bool(os.environ.get("RAY_ADDRESS")) or len(_nodes()) > 1

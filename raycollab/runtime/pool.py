@@ -1,0 +1,188 @@
+"""A pool of hosts as the driver sees it, and the one that runs in this process."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from raycollab.agent import Agent, Offer
+from raycollab.aggregation import Partial, add_up
+from raycollab.errors import ConfigError
+from raycollab.metrics import Statistics
+from raycollab.runtime.host import Block, BlockResult, Host, Session
+from raycollab.runtime.wire import Codec, num_bytes, pack, unpack
+from raycollab.storage import Storage
+from raycollab.types import AgentCard, AgentReport, Assignment, Failure, Round
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which block an agent is in, and which host runs a block. Blocks depend on the experiment alone.
+
+    Args:
+        names: All agents, in order.
+        num_blocks: Blocks of neighbouring agents.
+        num_hosts: Hosts; each runs whole blocks.
+    """
+
+    names: tuple[str, ...]
+    num_blocks: int
+    num_hosts: int
+
+    def __post_init__(self) -> None:
+        if self.num_hosts > self.num_blocks:
+            raise ConfigError(
+                f"{self.num_hosts} hosts for num_blocks={self.num_blocks}: a block is never cut, so there can be no more "
+                f"hosts than blocks; raise RunConfig.num_blocks or ScalingConfig.agents_per_host"
+            )
+
+    def blocks_of(self, assignments: Sequence[Assignment]) -> list[Block]:
+        """The blocks that these assignments fall in, without empty ones."""
+        place = {name: index for index, name in enumerate(self.names)}
+        blocks: dict[int, list[Assignment]] = {}
+        for assignment in sorted(assignments, key=lambda a: place[a.agent]):
+            blocks.setdefault(place[assignment.agent] * self.num_blocks // len(self.names), []).append(assignment)
+        return [Block(index, tuple(members)) for index, members in sorted(blocks.items())]
+
+    def host_of_block(self, block: int) -> int:
+        """The host that runs a block."""
+        return block * self.num_hosts // self.num_blocks
+
+    def host_of(self, index: int) -> int:
+        """The host that an agent lives on, by the agent's place in `names`."""
+        return self.host_of_block(index * self.num_blocks // len(self.names))
+
+    def by_host(self, names: Sequence[str]) -> dict[int, list[str]]:
+        """These agents by host."""
+        wanted = set(names)
+        hosts: dict[int, list[str]] = {}
+        for index, name in enumerate(self.names):
+            if name in wanted:
+                hosts.setdefault(self.host_of(index), []).append(name)
+        return hosts
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What a round brought in: the total of all blocks in block order, and who failed."""
+
+    total: Partial | None
+    reports: tuple[AgentReport, ...]
+    failures: tuple[Failure, ...]
+    bytes_up: int
+    bytes_down: int
+
+    def plus(self, other: "Collected") -> "Collected":
+        """Both together, this one first."""
+        total = add_up(partial for partial in (self.total, other.total) if partial is not None)
+        reports, failures = self.reports + other.reports, self.failures + other.failures
+        return Collected(total, reports, failures, self.bytes_up + other.bytes_up, self.bytes_down + other.bytes_down)
+
+
+def collect(results: Sequence[BlockResult], bytes_up: int, bytes_down: int) -> Collected:
+    """Add the blocks' partials in block order."""
+    ordered = sorted(results, key=lambda result: result.index)
+    total = add_up(result.partial for result in ordered if result.partial is not None)
+    reports = tuple(report for result in ordered for report in result.reports)
+    failures = tuple(failure for result in ordered for failure in result.failures)
+    return Collected(total, reports, failures, bytes_up, bytes_down)
+
+
+class Pool(ABC):
+    """Hosts that run agents. A pool never raises for an agent: failures are data."""
+
+    @abstractmethod
+    def open(self, offer: Offer) -> list[AgentCard | Failure]:
+        """Start the hosts and let every agent agree to the offer and open its shard."""
+
+    @abstractmethod
+    def run(self, round: Round, assignments: Sequence[Assignment]) -> Collected:
+        """Broadcast a round, run the agents and add up what they send."""
+
+    @abstractmethod
+    def validate(self, round: Round, last_rounds: Mapping[str, int]) -> dict[str, Statistics | Failure]:
+        """Score a round's vectors on each of these agents' own validation split."""
+
+    @abstractmethod
+    def save(self, storage: Storage, last_rounds: Mapping[str, int]) -> None:
+        """Let agents store what they remember of their last committed round, on their side."""
+
+    @abstractmethod
+    def restore(self, storage: Storage, names: Sequence[str]) -> None:
+        """Let agents load what they stored."""
+
+    def saved_at(self, storage: Storage) -> None:
+        """Hear where the newest durable state of agents is; agents that start again are restored from there."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free the hosts."""
+
+
+class LocalPool(Pool):
+    """Hosts in this process, one after another: for debugging, small runs and tests.
+
+    Args:
+        session: What is common to the run.
+        agents: All agents.
+        num_blocks: Blocks of the experiment.
+        num_hosts: Hosts; their number changes nothing.
+        device: Where they compute.
+        codec: What vectors are encoded with between driver and hosts.
+    """
+
+    def __init__(
+        self, session: Session, agents: Sequence[Agent], *, num_blocks: int, num_hosts: int = 1, device: str = "cpu", codec: Codec | None = None
+    ):
+        self._layout = Layout(tuple(agent.name for agent in agents), num_blocks, num_hosts)
+        self._codec = codec
+        groups: list[list[Agent]] = [[] for _ in range(num_hosts)]
+        for index, agent in enumerate(agents):
+            groups[self._layout.host_of(index)].append(agent)
+        self._hosts = [Host(session, group, device) for group in groups]
+
+    def open(self, offer: Offer) -> list[AgentCard | Failure]:
+        """Open every host's agents."""
+        return [outcome for host in self._hosts for outcome in host.open(offer)]
+
+    def run(self, round: Round, assignments: Sequence[Assignment]) -> Collected:
+        """Run block by block."""
+        sent = self._crossed(round, seed=round.seed_for("down"))
+        results, bytes_up, used = [], 0, set()
+        for block in self._layout.blocks_of(assignments):
+            place = self._layout.host_of_block(block.index)
+            used.add(place)
+            result = self._hosts[place].run(sent[0], block)
+            crossed = self._crossed(result, seed=round.seed_for("up", block.index))
+            bytes_up += crossed[1]
+            results.append(crossed[0])
+        return collect(results, bytes_up, sent[1] * len(used))
+
+    def validate(self, round: Round, last_rounds: Mapping[str, int]) -> dict[str, Statistics | Failure]:
+        """Score host by host."""
+        outcomes: dict[str, Statistics | Failure] = {}
+        for place, names in self._layout.by_host(list(last_rounds)).items():
+            outcomes.update(self._hosts[place].validate(round.vectors, {name: last_rounds[name] for name in names}))
+        return outcomes
+
+    def save(self, storage: Storage, last_rounds: Mapping[str, int]) -> None:
+        """Save host by host."""
+        for host in self._hosts:
+            host.save(storage, last_rounds)
+
+    def restore(self, storage: Storage, names: Sequence[str]) -> None:
+        """Restore host by host."""
+        for host in self._hosts:
+            host.restore(storage, names)
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+    def _crossed(self, value: Any, *, seed: int) -> tuple[Any, int]:
+        """A value as it looks on the other side of the wire, and its size; without a codec it goes as it is."""
+        if self._codec is None:
+            return value, num_bytes(pack(value))
+        packed = pack(value, self._codec, seed=seed)
+        return unpack(packed, self._codec), num_bytes(packed)

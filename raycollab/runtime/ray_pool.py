@@ -1,0 +1,246 @@
+"""Hosts as Ray actors. Every wait has a timeout; a dead or late actor costs its agents one round."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+import torch
+from ray.actor import ActorHandle
+
+from raycollab.agent import Agent, Offer
+from raycollab.errors import ResourceError
+from raycollab.metrics import Statistics
+from raycollab.runtime.host import Block, BlockResult, Host, Session
+from raycollab.runtime.placement import Placement
+from raycollab.runtime.pool import Collected, Layout, Pool, collect
+from raycollab.runtime.wire import Codec, num_bytes, pack, unpack
+from raycollab.storage import Storage
+from raycollab.types import AgentCard, Assignment, Failure, Round
+
+
+@ray.remote(concurrency_groups={"control": 1})
+class HostActor:
+    """One host in a process of its own, on the GPU that Ray pinned it to, or on the CPU."""
+
+    def __init__(self, session: Session, agents: Sequence[Agent], codec: Codec | None, gpus: float):
+        self._codec = codec
+        self._host = Host(session, agents, device(gpus))
+
+    def open(self, offer: Offer) -> list[AgentCard | Failure]:
+        """See Host.open."""
+        return self._host.open(offer)
+
+    def run(self, packed_round: Any, block: Block, seed: int) -> Any:
+        """See Host.run; the round arrives and the result leaves as arrays."""
+        result = self._host.run(unpack(packed_round, self._codec), block)
+        return pack(result, self._codec, seed=seed)
+
+    def validate(self, packed_round: Any, last_rounds: Mapping[str, int]) -> dict[str, Statistics | Failure]:
+        """See Host.validate."""
+        return self._host.validate(unpack(packed_round, self._codec).vectors, last_rounds)
+
+    def save(self, storage: Storage, last_rounds: Mapping[str, int]) -> None:
+        """See Host.save."""
+        self._host.save(storage, last_rounds)
+
+    def restore(self, storage: Storage, names: Sequence[str]) -> None:
+        """See Host.restore."""
+        self._host.restore(storage, names)
+
+    @ray.method(concurrency_group="control")
+    def stop(self, index: int, attempt: int) -> None:
+        """See Host.stop; answers while `run` is busy."""
+        self._host.stop(index, attempt)
+
+
+def device(gpus: float) -> str:
+    """The device of an actor that reserved this many GPUs; a fraction limits its memory to as much.
+
+    Raises: ResourceError if torch sees no GPU where Ray promised one.
+    """
+    if not gpus:
+        return "cpu"
+    if not torch.cuda.is_available():
+        raise ResourceError(f"Ray gave this actor GPU {ray.get_gpu_ids()}, but torch {torch.__version__} sees none; install a CUDA build")
+    if gpus < 1:
+        torch.cuda.set_per_process_memory_fraction(gpus)
+    return "cuda:0"
+
+
+@dataclass(frozen=True)
+class HostSpecs:
+    """How to start the actors, and start a dead one again: references only, so that it travels cheaply."""
+
+    layout: Layout
+    placement: Placement
+    session: Any  # reference to a Session
+    agents: tuple[Any, ...]  # a reference to each host's agents
+    codec: Codec | None
+
+    @classmethod
+    def put(cls, layout: Layout, placement: Placement, session: Session, agents: Sequence[Agent], codec: Codec | None) -> "HostSpecs":
+        """Put what the hosts need into the object store, each host's agents apart."""
+        groups: list[list[Agent]] = [[] for _ in range(layout.num_hosts)]
+        for index, agent in enumerate(agents):
+            groups[layout.host_of(index)].append(agent)
+        return cls(layout, placement, ray.put(session), tuple(ray.put(group) for group in groups), codec)
+
+    def start(self, host: int) -> ActorHandle:
+        """Start one actor; returns at once."""
+        place = self.placement
+        options = HostActor.options(num_cpus=place.cpus_per_host, num_gpus=place.gpus_per_host, max_restarts=0)
+        return options.remote(self.session, self.agents[host], self.codec, place.gpus_per_host)
+
+
+class RayPool(Pool):
+    """Hosts in actors of their own.
+
+    Args:
+        specs: How to start them.
+        handles: The actors, already starting.
+        start_timeout_s: For actors to start and shards to open.
+        round_timeout_s: For a round, after which late agents are left out.
+    """
+
+    def __init__(self, specs: HostSpecs, handles: Sequence[ActorHandle], *, start_timeout_s: float, round_timeout_s: float):
+        self._specs = specs
+        self._layout = specs.layout
+        self._codec = specs.codec
+        self._handles = list(handles)
+        self._start_timeout_s = start_timeout_s
+        self._round_timeout_s = round_timeout_s
+        self._dead: set[int] = set()
+        self._offer: Offer | None = None
+        self._saved: Storage | None = None
+
+    def open(self, offer: Offer) -> list[AgentCard | Failure]:
+        """Open all hosts side by side.
+
+        Raises: ResourceError if actors have not started in time.
+        """
+        self._offer = offer
+        answers = self._ask({host: handle.open.remote(offer) for host, handle in enumerate(self._handles)}, self._start_timeout_s)
+        late = [host for host, answer in answers.items() if isinstance(answer, Failure) and answer.error == "Timeout"]
+        if late:
+            raise ResourceError(
+                f"{len(late)} of {len(self._handles)} actors did not start within start_timeout_s={self._start_timeout_s:g}; "
+                f"each asks for {self._specs.placement.cpus_per_host:g} CPU and {self._specs.placement.gpus_per_host:g} GPU, "
+                f"available now: {_available()}"
+            )
+        outcomes: list[AgentCard | Failure] = []
+        for host, answer in sorted(answers.items()):
+            outcomes += [Failure(name, answer.error, answer.message) for name in self._names_of(host)] if isinstance(answer, Failure) else answer
+        return outcomes
+
+    def run(self, round: Round, assignments: Sequence[Assignment]) -> Collected:
+        """Run blocks on their hosts; collect until the deadline."""
+        blocks = self._layout.blocks_of(assignments)
+        deadline = time.monotonic() + self._round_timeout_s
+        for host in {self._layout.host_of_block(block.index) for block in blocks} & self._dead:
+            self._revive(host)
+        sent, size = self._sent(round)
+        refs: dict[int, Any] = {}
+        for block in blocks:
+            handle = self._handles[self._layout.host_of_block(block.index)]
+            refs[block.index] = handle.run.remote(sent, block, round.seed_for("up", block.index))
+        answers = self._ask(refs, max(0.1, deadline - time.monotonic()))
+        results: list[BlockResult] = []
+        bytes_up = 0
+        for block in blocks:
+            answer = answers[block.index]
+            if isinstance(answer, Failure):
+                failures = tuple(Failure(a.agent, answer.error, answer.message) for a in block.assignments)
+                results.append(BlockResult(block.index, None, (), failures))
+                self._note(self._layout.host_of_block(block.index), answer, round)
+            else:
+                bytes_up += num_bytes(answer)
+                results.append(unpack(answer, self._codec))
+        hosts = {self._layout.host_of_block(block.index) for block in blocks}
+        return collect(results, bytes_up, size * len(hosts))
+
+    def validate(self, round: Round, last_rounds: Mapping[str, int]) -> dict[str, Statistics | Failure]:
+        """Score on all hosts side by side."""
+        sent, _ = self._sent(round)
+        groups = {host: names for host, names in self._layout.by_host(list(last_rounds)).items() if host not in self._dead}
+        refs = {host: self._handles[host].validate.remote(sent, {n: last_rounds[n] for n in names}) for host, names in groups.items()}
+        outcomes: dict[str, Statistics | Failure] = {}
+        for host, answer in self._ask(refs, self._round_timeout_s).items():
+            if isinstance(answer, Failure):
+                self._note(host, answer, round)
+                outcomes.update({name: Failure(name, answer.error, answer.message) for name in groups[host]})
+            else:
+                outcomes.update(answer)
+        return outcomes
+
+    def save(self, storage: Storage, last_rounds: Mapping[str, int]) -> None:
+        """Save on the agents' side, all hosts side by side."""
+        groups = self._layout.by_host(list(last_rounds))
+        refs = {
+            host: self._handles[host].save.remote(storage, {name: last_rounds[name] for name in names})
+            for host, names in groups.items()
+            if host not in self._dead
+        }
+        self._ask(refs, self._round_timeout_s)
+
+    def restore(self, storage: Storage, names: Sequence[str]) -> None:
+        """Restore on the agents' side, all hosts side by side."""
+        self._ask({host: self._handles[host].restore.remote(storage, group) for host, group in self._layout.by_host(names).items()}, self._start_timeout_s)
+
+    def saved_at(self, storage: Storage) -> None:
+        """Restore the agents of a revived actor from here."""
+        self._saved = storage
+
+    def close(self) -> None:
+        """End all actors."""
+        for handle in self._handles:
+            ray.kill(handle)
+
+    def _sent(self, round: Round) -> tuple[Any, int]:
+        """A reference to the packed round, and its size."""
+        packed = pack(round, self._codec, seed=round.seed_for("down"))
+        return ray.put(packed), num_bytes(packed)
+
+    def _ask(self, refs: dict[int, Any], timeout_s: float) -> dict[int, Any]:
+        """Answers by key; one that fails or is late becomes a Failure without an agent."""
+        places = {ref: key for key, ref in refs.items()}
+        done, _ = ray.wait(list(places), num_returns=len(places), timeout=timeout_s) if places else ([], [])
+        answers: dict[int, Any] = {key: Failure("", "Timeout", f"no answer within {timeout_s:.0f} s") for key in refs}
+        for ref in done:
+            try:
+                answers[places[ref]] = ray.get(ref, timeout=timeout_s)
+            except Exception as error:  # the actor's death or any error of its own: data for the failure policy
+                answers[places[ref]] = _failure(error)
+        return answers
+
+    def _note(self, host: int, failure: Failure, round: Round) -> None:
+        """Tell a late host to stop; remember a dead one."""
+        if failure.error == "Timeout":
+            self._handles[host].stop.remote(round.index, round.attempt)
+        elif failure.error in ("ActorDiedError", "ActorUnavailableError"):
+            self._dead.add(host)
+
+    def _revive(self, host: int) -> None:
+        """Start a dead host again, with what its agents last stored; if it does not start, its agents fail this round."""
+        self._handles[host] = self._specs.start(host)
+        answer = self._ask({host: self._handles[host].open.remote(self._offer)}, self._start_timeout_s)[host]
+        if isinstance(answer, Failure):
+            return
+        if self._saved is not None:
+            self._ask({host: self._handles[host].restore.remote(self._saved, self._names_of(host))}, self._start_timeout_s)
+        self._dead.discard(host)
+
+    def _names_of(self, host: int) -> list[str]:
+        return self._layout.by_host(self._layout.names).get(host, [])
+
+
+def _failure(error: Exception) -> Failure:
+    cause = getattr(error, "cause", None) or error
+    lines = str(cause).strip().splitlines() or [""]
+    return Failure("", type(cause).__name__, lines[0] if len(lines) == 1 else f"{lines[0]} {lines[-1].strip()}")
+
+
+def _available() -> str:
+    there = ray.available_resources()
+    return ", ".join(f"{there.get(name, 0.0):g} {name}" for name in ("CPU", "GPU"))

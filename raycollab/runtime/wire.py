@@ -1,0 +1,81 @@
+"""What is on the wire: trees of vectors as read-only arrays, encoded by a codec where one is given.
+
+Ray hands numpy arrays over without a copy, and copies torch tensors; so vectors cross as arrays.
+"""
+
+import warnings
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from raycollab.rng import derive_seed
+from raycollab.tree import map_leaves
+
+_SMALL = 1024  # elements; shorter vectors are not worth encoding
+
+
+class Codec(ABC):
+    """Makes vectors smaller on the wire. A frozen value; the same seed gives the same bytes."""
+
+    @abstractmethod
+    def encode(self, vector: Tensor, *, seed: int) -> dict[str, np.ndarray]:
+        """A float32 vector [d] as arrays."""
+
+    @abstractmethod
+    def decode(self, arrays: dict[str, np.ndarray]) -> Tensor:
+        """The vector [d] again, up to the codec's precision."""
+
+
+class Encoded:
+    """A vector that a codec has encoded."""
+
+    def __init__(self, arrays: dict[str, np.ndarray]):
+        self.arrays = arrays
+
+
+def pack(tree: Any, codec: Codec | None = None, *, seed: int = 0) -> Any:
+    """Replace every tensor in a tree by an array, or by what the codec makes of it; tensors on a GPU are copied."""
+    places = iter(range(2**31))
+
+    def leaf(value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return value
+        value = value.detach().cpu()
+        if codec is not None and value.dtype == torch.float32 and value.numel() >= _SMALL:
+            return Encoded(codec.encode(value, seed=derive_seed(seed, "codec", next(places))))
+        return value.contiguous().numpy()
+
+    return map_leaves(leaf, tree)
+
+
+def unpack(tree: Any, codec: Codec | None = None) -> Any:
+    """Turn what `pack` made into tensors again. They share memory with read-only arrays: never write into them."""
+
+    def leaf(value: Any) -> Any:
+        if isinstance(value, Encoded):
+            if codec is None:
+                raise ValueError("an encoded vector arrived, but no codec is set")
+            return codec.decode(value.arrays)
+        return torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return map_leaves(leaf, tree)
+
+
+def num_bytes(tree: Any) -> int:
+    """Bytes of all arrays in a packed tree."""
+    total = 0
+
+    def leaf(value: Any) -> Any:
+        nonlocal total
+        for array in value.arrays.values() if isinstance(value, Encoded) else (value,):
+            total += array.nbytes if isinstance(array, np.ndarray) else 0
+        return value
+
+    map_leaves(leaf, tree)
+    return total
+

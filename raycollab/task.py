@@ -1,0 +1,149 @@
+"""What is learned: a task makes the model, the loss and the metrics; a problem is a task as one agent sees it."""
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from raycollab.errors import RoundStopped, TaskMismatchError
+from raycollab.metrics import Statistics
+from raycollab.params import FlatModel, ParamSpec
+from raycollab.types import Batch, Round
+
+
+class Shard(Protocol):
+    """An agent's opened data."""
+
+    def num_examples(self, split: str = "train") -> int:
+        """Number of examples of a split, "train" or "val"."""
+
+    def batches(self, split: str, batch_size: int, *, seed: int | None, drop_last: bool = False) -> Iterator[Batch]:
+        """One pass over a split, shuffled by the seed, or in order if it is None."""
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What every party approves before round 1."""
+
+    loss: str
+    metrics: tuple[str, ...]
+    exchanged: tuple[tuple[str, tuple[int, ...]], ...]  # name and shape
+
+    def digest(self) -> str:
+        """Short hash that stands for it."""
+        return hashlib.blake2b(json.dumps(asdict(self)).encode(), digest_size=8).hexdigest()
+
+    def check_offer(self, offer: "Fingerprint", agent: str) -> None:
+        """Raise TaskMismatchError unless `offer` is this task, or exchanges a superset of what this one does."""
+        differs = [f"{name} {getattr(offer, name)!r} for {getattr(self, name)!r}" for name in ("loss", "metrics")
+                   if getattr(offer, name) != getattr(self, name)]  # fmt: skip
+        missing = sorted(name for name, _ in set(self.exchanged) - set(offer.exchanged))
+        if missing:
+            differs.append(f"no exchanged {', '.join(missing)} of the approved shape")
+        if differs:
+            raise TaskMismatchError(
+                f"agent {agent!r} approved task {self.digest()} and was offered {offer.digest()}: {'; '.join(differs)}"
+            )
+
+
+class Task(ABC):
+    """The model, its loss and its metrics. A value: parties compare it, and it travels."""
+
+    primary: tuple[str, bool] = ("loss", False)  # the metric that patience and drift look at; whether higher is better
+
+    @abstractmethod
+    def model(self) -> nn.Module:
+        """Build the model; its initial weights come from torch's seed, which the caller sets."""
+
+    @abstractmethod
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Mean loss over a batch: a scalar []."""
+
+    @abstractmethod
+    def statistics(self, model: nn.Module, batch: Batch) -> Statistics:
+        """Statistics of one batch; they merge exactly over batches and agents."""
+
+    @abstractmethod
+    def predict(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """Predictions by column name, each [b] or [b, c]."""
+
+    @abstractmethod
+    def fingerprint(self, spec: ParamSpec) -> Fingerprint:
+        """Loss, metrics and exchanged names."""
+
+    def count(self, batch: Batch) -> int:
+        """Number of examples (or tokens) in a batch: what losses are averaged over."""
+        return len(next(iter(batch.values())))
+
+    def check(self, columns: Mapping[str, Tensor], where: str) -> Tensor:
+        """Which rows can be learned from: bool [n].
+
+        Raises: DataError if the data is not of the task's form.
+        """
+        del where
+        return torch.ones(len(next(iter(columns.values()))), dtype=torch.bool)
+
+    def coverage(self, columns: Mapping[str, Tensor]) -> str:
+        """One phrase on what the data covers, such as `7 of 10 labels`; empty if there is nothing to say."""
+        del columns
+        return ""
+
+    def evaluate(self, model: nn.Module, batches: Iterable[Batch]) -> Statistics:
+        """Statistics of a model over batches, in evaluation mode and without gradients."""
+        was_training = model.training
+        model.eval()
+        total = Statistics.empty()
+        with torch.inference_mode():
+            for batch in batches:
+                total = total + self.statistics(model, batch)
+        model.train(was_training)
+        return total
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a learner sees of its agent: the model to train, the loss, the data and whether to stop.
+
+    Args:
+        agent: Name of the agent.
+        task: Gives the loss.
+        model: Scratch space; load parameters before use.
+        shard: The agent's data.
+        stop: Asked before every batch; a true answer ends the update.
+    """
+
+    agent: str
+    task: Task
+    model: FlatModel
+    shard: Shard
+    stop: Callable[[], bool]
+
+    def batches(self, round: Round, *, batch_size: int, epochs: int, steps: int | None = None) -> Iterator[Batch]:
+        """Shuffled training batches: `epochs` passes, or exactly `steps` batches over as many passes as needed.
+
+        Raises: RoundStopped once `stop` says so.
+        """
+        done = 0
+        epoch = 0
+        while epoch < epochs if steps is None else done < steps:
+            seed = round.seed_for("batches", self.agent, epoch)
+            for batch in self.shard.batches("train", batch_size, seed=seed):
+                if self.stop():
+                    raise RoundStopped(f"agent {self.agent!r} was told to stop in round {round.index} after {done} batches")
+                yield batch
+                done += 1
+                if done == steps:
+                    return
+            epoch += 1
+
+    def backward(self, batch: Batch) -> Tensor:
+        """Put the gradient of the batch's loss into `model.grads`; returns the loss []."""
+        self.model.zero_grad()
+        loss = self.task.loss(self.model.module, batch)
+        loss.backward()
+        return loss.detach()

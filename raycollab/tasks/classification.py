@@ -1,0 +1,120 @@
+"""Classification of examples into one of several classes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from raycollab.config import require
+from raycollab.errors import DataError, ModelError
+from raycollab.metrics import Average, Confusion, RankCounts, Statistics
+from raycollab.models.base import Model
+from raycollab.params import ParamSpec
+from raycollab.task import Fingerprint, Task
+from raycollab.types import Batch
+
+
+@dataclass(frozen=True)
+class Classification(Task):
+    """Cross-entropy over class logits; accuracy, precision, recall, F1, and AUC for two classes.
+
+    Args:
+        net: Makes a module: inputs [b, ...] -> logits [b, num_classes].
+        num_classes: Labels are 0 .. num_classes - 1.
+        inputs: Column that the module is given.
+        label: Column of int64 labels [n].
+        label_smoothing: Share of the target spread over all classes, in [0, 1).
+        bad_rows: "error" refuses a shard with a NaN or infinity among its inputs, "drop" leaves such rows out and
+            counts them.
+    """
+
+    net: Model
+    num_classes: int
+    inputs: str = "features"
+    label: str = "label"
+    label_smoothing: float = 0.0
+    bad_rows: str = "error"
+
+    primary = ("accuracy", True)
+
+    def __post_init__(self) -> None:
+        require(self.num_classes >= 2, "num_classes", self.num_classes, "must be >= 2")
+        require(0 <= self.label_smoothing < 1, "label_smoothing", self.label_smoothing, "must be in [0, 1)")
+        require(self.bad_rows in ("error", "drop"), "bad_rows", self.bad_rows, "must be 'error' or 'drop'")
+
+    def model(self) -> nn.Module:
+        """Build the model."""
+        return self.net.build()
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Mean cross-entropy []."""
+        return functional.cross_entropy(model(batch[self.inputs]), batch[self.label], label_smoothing=self.label_smoothing)
+
+    def count(self, batch: Batch) -> int:
+        """Number of examples."""
+        return len(batch[self.inputs])
+
+    def statistics(self, model: nn.Module, batch: Batch) -> Statistics:
+        """Loss, confusion matrix and, for two classes, ranks of the scores."""
+        labels = batch[self.label]
+        logits = model(batch[self.inputs]).float()
+        if logits.ndim != 2 or logits.shape[1] != self.num_classes:
+            raise ModelError(f"the model's output has shape {list(logits.shape)}; num_classes={self.num_classes} needs [{len(labels)}, {self.num_classes}]")
+        total = functional.cross_entropy(logits, labels, reduction="sum").item()
+        parts = {
+            "loss": Average("loss", total, len(labels)),
+            "confusion": Confusion.of(labels.cpu(), logits.argmax(1).cpu(), self.num_classes),
+        }
+        if self.num_classes == 2:
+            parts["auc"] = RankCounts.of((logits[:, 1] - logits[:, 0]).cpu(), labels.cpu())
+        return Statistics.of(parts)
+
+    def predict(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """Columns "prediction" [b] and "probability" [b], that of the predicted class."""
+        probability, prediction = model(batch[self.inputs]).float().softmax(1).max(1)
+        return {"prediction": prediction, "probability": probability}
+
+    def fingerprint(self, spec: ParamSpec) -> Fingerprint:
+        """Loss, metrics and exchanged names."""
+        loss = "cross_entropy" if not self.label_smoothing else f"cross_entropy(label_smoothing={self.label_smoothing})"
+        metrics = ("loss", "accuracy", "precision", "recall", "f1") + (("auc",) if self.num_classes == 2 else ())
+        return Fingerprint(loss, metrics, tuple((entry.name, entry.shape) for entry in spec.params))
+
+    def check(self, columns: Mapping[str, Tensor], where: str) -> Tensor:
+        """Which rows can be learned from: those with finite inputs; bool [n].
+
+        Raises: DataError for a missing column, labels outside the range, or bad rows if `bad_rows` is "error".
+        """
+        for name in (self.inputs, self.label):
+            if name not in columns:
+                raise DataError(f"{where}: the task needs column {name!r}; there are: {', '.join(sorted(columns))}")
+        labels = columns[self.label]
+        outside = (labels < 0) | (labels >= self.num_classes)
+        if bool(outside.any()):
+            row = int(outside.nonzero()[0])
+            raise DataError(
+                f"{where}: row {row} has label {int(labels[row])}, outside 0..{self.num_classes - 1} "
+                f"({int(outside.sum())} such rows); correct the labels or set num_classes"
+            )
+        inputs = columns[self.inputs]
+        finite = torch.isfinite(inputs).flatten(1).all(1) if inputs.is_floating_point() else torch.ones(len(inputs), dtype=torch.bool)
+        if self.bad_rows == "error" and not bool(finite.all()):
+            row = int((~finite).nonzero()[0])
+            raise DataError(
+                f"{where}: row {row} of column {self.inputs!r} holds NaN or infinity ({int((~finite).sum())} such rows); "
+                f"clean the data, or set bad_rows='drop' to leave them out"
+            )
+        return finite
+
+    def coverage(self, columns: Mapping[str, Tensor]) -> str:
+        """How many of the labels the data has."""
+        return f"{len(columns[self.label].unique())} of {self.num_classes} labels"
+
+
+@dataclass(frozen=True)
+class ImageClassification(Classification):
+    """Classification of the column "image" [n, channels, height, width]."""
+
+    inputs: str = "image"

@@ -1,0 +1,208 @@
+"""The words that cross every boundary: what is broadcast, what comes back, what is reported.
+
+`[d]` is the vector of exchanged parameters, `[b]` the vector of exchanged float buffers. `delta = new - old`, so
+adding it is a step forward.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from raycollab.metrics import Statistics
+from raycollab.rng import derive_seed
+
+Batch = Mapping[str, Any]  # tensors [b, ...] or ragged lists, by name
+State = Any  # a tree of tensors and plain values; see raycollab.tree
+
+DELTA = "delta"
+PARAMS = "params"
+BUFFERS = "buffers"
+
+
+class Step:
+    """A step of a chain: a Transform or the one Aggregator."""
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Which elements of a global vector a local vector holds, in the local vector's order.
+
+    Args:
+        size: Length of the global vector.
+        ranges: (start, stop) of each run of elements; one run over everything when nothing is left out.
+    """
+
+    size: int
+    ranges: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def all(cls, size: int) -> "Segments":
+        """The whole vector."""
+        return cls(size, ((0, size),))
+
+    @property
+    def full(self) -> bool:
+        """Whether the local vector is the global one."""
+        return self.ranges == ((0, self.size),)
+
+    def take(self, vector: Tensor) -> Tensor:
+        """Pick the local elements out of a global vector: [size] -> [local]; a view when that is everything."""
+        if self.full:
+            return vector
+        return torch.cat([vector[:0], *(vector[start:stop] for start, stop in self.ranges)])
+
+    def add_into(self, total: Tensor, local: Tensor) -> None:
+        """Add local elements to their places in a global vector, in place."""
+        offset = 0
+        for start, stop in self.ranges:
+            total[start:stop] += local[offset : offset + stop - start]
+            offset += stop - start
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What part of the exchange an agent takes part in: of the parameters and of the float buffers."""
+
+    params: Segments
+    buffers: Segments
+
+    def of(self, name: str) -> Segments:
+        """The segments of a vector by its name; every vector but "buffers" is shaped like the parameters."""
+        return self.buffers if name == BUFFERS else self.params
+
+
+@dataclass(frozen=True)
+class Round:
+    """What is broadcast.
+
+    Args:
+        index: The round, from 1; version `index - 1` of the vectors is what agents start from.
+        attempt: From 0; higher when a round is redone because too few agents answered.
+        seed: The run's seed; streams come from `seed_for`.
+        base_version: Rounds committed when the vectors were made.
+        vectors: "params" [d], "buffers" [b], and what the learner asks for, such as "control" [d].
+        scalars: Numbers that every agent gets, such as "participation": the share of agents sampled.
+        fingerprint: The task that every party approved.
+    """
+
+    index: int
+    seed: int
+    base_version: int
+    vectors: Mapping[str, Tensor]
+    scalars: Mapping[str, float] = field(default_factory=dict)
+    fingerprint: str = ""
+    attempt: int = 0
+
+    def seed_for(self, *address: int | str) -> int:
+        """Seed of this round at an address, the same in every attempt."""
+        return derive_seed(self.seed, self.index, *address)
+
+
+@dataclass(frozen=True)
+class Update:
+    """What an agent learned in a round, or what the aggregator made of all of it.
+
+    Args:
+        agent: Its name; empty for an aggregate.
+        weight: Its weight in a mean, the number of examples or tokens unless a rule says otherwise.
+        vectors: "delta" [d], "buffers" [b] (also a difference), and what the rule asks for.
+        scalars: Numbers by name, such as "steps" and "loss".
+        base_version: The version of the vectors that it started from.
+        coverage: Which elements the vectors hold; None for all of them.
+    """
+
+    agent: str
+    weight: float
+    vectors: Mapping[str, Tensor]
+    scalars: Mapping[str, float] = field(default_factory=dict)
+    base_version: int = 0
+    coverage: Coverage | None = None
+
+    def with_vectors(self, **vectors: Tensor) -> "Update":
+        """The same update with some vectors replaced."""
+        return replace(self, vectors={**self.vectors, **vectors})
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """One agent's work in a round.
+
+    Args:
+        agent: Its name.
+        version: Version of the vectors that it starts from.
+        last_round: The committed round whose private state it starts from; 0 if it keeps none.
+        discount: Factor on its weight, such as a staleness discount.
+    """
+
+    agent: str
+    version: int
+    last_round: int = 0
+    discount: float = 1.0
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An agent that did not deliver, as data."""
+
+    agent: str
+    error: str  # the exception's class name
+    message: str
+
+
+@dataclass(frozen=True)
+class AgentReport:
+    """One agent's row of a round."""
+
+    agent: str
+    examples: int = 0
+    loss: float = float("nan")
+    seconds: float = 0.0
+    num_bytes: int = 0
+    norm: float = float("nan")
+    weight: float = 0.0
+    fresh: bool = False  # it had lost the private state that this round should have started from
+    remembers: bool = False  # it keeps private state of this round
+
+
+@dataclass(frozen=True)
+class AgentCard:
+    """What an agent says about itself when it joins: counts only, no data."""
+
+    agent: str
+    examples: int
+    summary: str
+    learner: str
+
+
+@dataclass(frozen=True)
+class Started:
+    """A run that is ready for its first round."""
+
+    path: str
+    fingerprint: str
+    num_params: int
+    num_rounds: int
+    version: int  # rounds that were committed before, if it was resumed
+    cards: tuple[AgentCard, ...]
+    seconds: float  # since the run was asked for
+
+
+@dataclass(frozen=True)
+class RoundReport:
+    """One committed round."""
+
+    index: int
+    metrics: dict[str, float]  # on the shared set; empty in rounds that are not evaluated
+    train_loss: float
+    seconds: float
+    bytes_up: int
+    bytes_down: int
+    agents: tuple[AgentReport, ...]
+    failures: tuple[Failure, ...]
+    own_metrics: dict[str, dict[str, float]] = field(default_factory=dict)  # the committed model on agents' own data
+    statistics: Statistics = field(default_factory=Statistics.empty)  # on the shared set
+    attempts: int = 1
+    stop_reason: str = ""
