@@ -13,7 +13,9 @@ _PLACES = {
     "raycollab.callbacks": ("Callback", "Progress"),
     "raycollab.chains": ("Chain", "chain"),
     "raycollab.config": ("CheckpointConfig", "FailureConfig", "RunConfig", "ScalingConfig"),
-    "raycollab.data": ("IID", "ByColumn", "Dirichlet", "DirichletSizes", "Explicit", "LabelShards", "Partition", "Shard", "Source"),
+    "raycollab.data": (
+        "IID", "ByColumn", "Dirichlet", "DirichletSizes", "Explicit", "LabelShards", "Partition", "Shard", "Source",
+    ),
     "raycollab.deploy": ("TrainedModel",),
     "raycollab.driver": ("Driver",),
     "raycollab.errors": (
@@ -30,12 +32,12 @@ _PLACES = {
     "raycollab.task": ("Problem", "Task"),
     "raycollab.tasks": ("Classification", "ImageClassification"),
     "raycollab.transforms": ("ClipNorm", "Momentum", "Transform"),
-    "raycollab.types": ("Assignment", "Round", "Update"),
+    "raycollab.types": ("Assignment", "Batch", "Round", "State", "Update"),
     "raycollab.runtime.wire": ("Codec",),
 }  # fmt: skip
 _NAMES = {name: place for place, names in _PLACES.items() for name in names}
 _MODULES = ("data", "models", "tasks", "learners", "aggregation", "transforms", "errors", "metrics")
-__all__ = [*_NAMES, "load", *_MODULES]  # noqa: PLE0604 - names, in two steps
+__all__ = [*_NAMES, "load", *_MODULES]
 
 
 def __getattr__(name: str) -> object:

@@ -1,5 +1,6 @@
 """One party: its shard of data, its learner, and what it remembers. Plain Python."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -14,10 +15,14 @@ from raycollab.data import Shard, Source
 from raycollab.errors import ConfigError, DataError, TaskMismatchError, UpdateError
 from raycollab.learners import Learner
 from raycollab.metrics import Statistics
-from raycollab.params import FlatModel, ParamSpec
+from raycollab.params import FlatModel
 from raycollab.rng import derive_seed
+from raycollab.spec import BUFFERS, DELTA, PARAMS, ParamSpec
 from raycollab.task import Fingerprint, Problem, Task
-from raycollab.types import BUFFERS, DELTA, PARAMS, AgentCard, AgentReport, Assignment, Round, State, Update
+from raycollab.tree import map_leaves
+from raycollab.types import AgentCard, AgentReport, Assignment, Round, State, Update
+
+_LARGEST_NORM = 1e32  # of weight times vector: a million of these still add up in float32
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,7 @@ class LiveAgent:
             offered = offer.fingerprint if self.agent.task is None else replace(offer.fingerprint, loss=own.loss, metrics=own.metrics)
             own.check_offer(offered, name)
         self._coverage = offer.spec.coverage(self._model.spec)
+        self._pipeline = self._pipeline.bind(self._model.spec)
         full = self._coverage.params.full and self._coverage.buffers.full
         self._told = None if full else self._coverage
         self._fingerprint = digest
@@ -106,7 +112,7 @@ class LiveAgent:
             good = self._task.check(columns, where)
         except DataError as error:
             message = str(error)
-            raise DataError(message if message.startswith("agent") else f"agent {agent.name!r}: {message}") from error
+            raise DataError(message if message.startswith(where) else f"agent {agent.name!r}: {message}") from error
         rejected = int((~good).sum())
         if rejected:
             columns = {name: column[good] for name, column in columns.items()}
@@ -136,10 +142,12 @@ class LiveAgent:
         update, learned = self.agent.learner.update(problem, params, state["learner"], local)
         seed = round.seed_for("agent chain", self.agent.name)
         update, piped = self._pipeline.update(update, state["pipeline"], params, seed=seed)
-        weight = update.weight * assignment.discount
-        update = replace(update, weight=weight, coverage=self._told, base_version=round.base_version)
+        update = replace(
+            update, agent=self.agent.name, coverage=self._told, base_version=round.base_version, discount=assignment.discount
+        )
         norm = self._check(update, round)
-        memory = {"private": self._model.private(), "learner": learned, "pipeline": piped}
+        update = replace(update, vectors=self._kept(update.vectors))
+        memory = {"private": self._model.private(), "learner": self._kept(learned), "pipeline": self._kept(piped)}
         remembers = self._remember(round.index, assignment.last_round, memory)
         report = AgentReport(
             agent=self.agent.name,
@@ -148,7 +156,7 @@ class LiveAgent:
             seconds=time.perf_counter() - start,
             num_bytes=sum(vector.numel() * vector.element_size() for vector in update.vectors.values()),
             norm=norm,
-            weight=weight,
+            weight=update.weight * update.discount,
             fresh=fresh,
             remembers=remembers,
         )
@@ -167,8 +175,9 @@ class LiveAgent:
         return self._states.get(last_round)
 
     def restore(self, last_round: int, state: State) -> None:
-        """Remember this of a committed round."""
-        self._states = {last_round: state}
+        """Remember this of a committed round; its vectors are moved to where the agent computes."""
+        device = self._model.device
+        self._states = {last_round: map_leaves(lambda leaf: leaf.to(device) if _is_vector(leaf) else leaf, state)}
 
     def _localised(self, vectors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         device = self._model.device
@@ -183,22 +192,50 @@ class LiveAgent:
         return {"private": None, "learner": learner, "pipeline": pipeline}, last_round > 0
 
     def _remember(self, index: int, last_round: int, state: dict[str, Any]) -> bool:
-        if not (state["private"] or state["learner"] or any(state["pipeline"])):
+        """Keep the state of this round and of the one that it started from; an agent without any keeps none."""
+        if not last_round and not _has_leaves(state):
             return False
         kept = {last_round: self._states[last_round]} if last_round in self._states else {}
         self._states = {**kept, index: state}
         return True
 
-    def _check(self, update: Update, round: Round) -> float:
-        """Norm of the delta, after checking every vector's length and that it is finite."""
-        for name, vector in update.vectors.items():
-            if name == DELTA or name == BUFFERS:
-                expected = self._model.spec.num_params if name == DELTA else self._model.spec.num_buffers
-                if vector.shape != (expected,):
-                    raise UpdateError(f"agent {self.agent.name!r} round {round.index}: {name!r} has shape {list(vector.shape)}, expected [{expected}]")
-            if vector.is_floating_point() and not torch.isfinite(vector).all():
-                bad = int((~torch.isfinite(vector)).sum())
-                raise UpdateError(f"agent {self.agent.name!r} round {round.index}: {name!r} holds {bad} NaN or infinite of {vector.numel()} elements; it is kept out of the sum")
-        delta = update.vectors.get(DELTA)
-        return float("nan") if delta is None else float(delta.float().norm())
+    def _kept(self, tree: Any) -> Any:
+        """The tree with copies of what lies in the model's memory, which the next agent overwrites."""
+        scratch = self._model.is_scratch
+        return map_leaves(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) and scratch(leaf) else leaf, tree)
 
+    def _check(self, update: Update, round: Round) -> float:
+        """Norm of the delta, after checking that nothing in the update can spoil a sum."""
+        who = f"agent {self.agent.name!r} round {round.index}"
+        if not (math.isfinite(update.weight) and update.weight >= 0):
+            raise UpdateError(f"{who}: weight {update.weight!r} is not a finite number >= 0")
+        for name, value in update.scalars.items():
+            if not math.isfinite(value):
+                raise UpdateError(f"{who}: scalar {name!r} is {value!r}")
+        return {name: self._norm(name, vector, update.weight, who) for name, vector in update.vectors.items()}.get(DELTA, math.nan)
+
+    def _norm(self, name: str, vector: Tensor, weight: float, who: str) -> float:
+        """L2 norm of a vector, after checking its length, that it is finite, and that its weighted sum can be."""
+        expected = self._model.spec.num_buffers if name == BUFFERS else self._model.spec.num_params
+        if vector.shape != (expected,):
+            raise UpdateError(f"{who}: {name!r} has shape {list(vector.shape)}, expected [{expected}]")
+        norm = float(torch.linalg.vector_norm(vector, dtype=torch.float64))
+        if not math.isfinite(norm):
+            bad = int((~torch.isfinite(vector)).sum())
+            raise UpdateError(f"{who}: {name!r} holds {bad} NaN or infinite of {vector.numel()} elements; it is kept out of the sum")
+        if norm * max(weight, 1.0) > _LARGEST_NORM:
+            raise UpdateError(f"{who}: {name!r} has norm {norm:.3g} and weight {weight:g}; it is kept out of the sum, which would overflow")
+        return norm
+
+
+def _is_vector(leaf: Any) -> bool:
+    """Whether a leaf is a tensor with elements; optimizers keep their step counts, which are not, on the CPU."""
+    return isinstance(leaf, Tensor) and leaf.ndim > 0
+
+
+def _has_leaves(tree: Any) -> bool:
+    if isinstance(tree, Mapping):
+        return any(_has_leaves(value) for value in tree.values())
+    if isinstance(tree, list | tuple):
+        return any(_has_leaves(value) for value in tree)
+    return tree is not None

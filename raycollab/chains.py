@@ -8,8 +8,9 @@ from torch import Tensor
 from raycollab.aggregation import Aggregator, Partial
 from raycollab.errors import ConfigError
 from raycollab.rng import derive_seed
+from raycollab.spec import DELTA, ParamSpec
 from raycollab.transforms import Transform
-from raycollab.types import DELTA, State, Step, Update
+from raycollab.types import State, Step, Update
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,10 @@ class Chain:
         found = [type(step).__name__ for step in self.steps if isinstance(step, Aggregator)]
         if len(found) != 1:
             raise ConfigError(f"chain: {len(found)} aggregators {found}; give exactly one, such as chain(ClipNorm(10.0), Mean())")
+
+    def bind(self, spec: ParamSpec) -> "Chain":
+        """The chain for vectors of this form."""
+        return Chain(tuple(step.bind(spec) for step in self.steps if isinstance(step, Aggregator | Transform)))
 
     @property
     def aggregator(self) -> Aggregator:
@@ -58,6 +63,10 @@ class Pipeline:
     """Transforms one after another, on an update's delta."""
 
     transforms: Sequence[Transform]
+
+    def bind(self, spec: ParamSpec) -> "Pipeline":
+        """The transforms for vectors of this form."""
+        return Pipeline([transform.bind(spec) for transform in self.transforms])
 
     def init(self, params: Tensor) -> State:
         """One state a transform."""

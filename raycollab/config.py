@@ -87,7 +87,12 @@ class RunConfig:
             require(value is None or value >= 1, f"RunConfig.{name}", value, "must be >= 1, or null for the default")
         require(self.seed >= 0, "RunConfig.seed", self.seed, "must be >= 0")
         plain = re.fullmatch(r"[\w.\-]*", self.name) and self.name not in (".", "..")
-        require(bool(plain), "RunConfig.name", self.name, "letters, digits, '.', '_' and '-' only; choose the place with RunConfig.dir")
+        require(
+            bool(plain),
+            "RunConfig.name",
+            self.name,
+            "letters, digits, '.', '_' and '-' only; choose the place with RunConfig.dir",
+        )
         if self.target is not None:
             Target.parse(self.target)
 
@@ -121,11 +126,18 @@ class ScalingConfig:
             self.agents_per_host,
             "must be >= 1; 1 gives every agent its own actor, larger values share one",
         )
-        require(self.cpus_per_host is None or self.cpus_per_host >= 0, "ScalingConfig.cpus_per_host", self.cpus_per_host, "must be >= 0")
+        require(
+            self.cpus_per_host is None or self.cpus_per_host >= 0,
+            "ScalingConfig.cpus_per_host",
+            self.cpus_per_host,
+            "must be >= 0",
+        )
         for name in ("gpus_per_host", "gpus_for_driver"):
             value = getattr(self, name)
-            whole_or_fraction = value >= 0 and (value <= 1 or value == int(value))
-            require(whole_or_fraction, f"ScalingConfig.{name}", value, "must be 0, a fraction of one GPU, or a whole number")
+            whole_or_fraction = value >= 0 and (value <= 1 or value % 1 == 0)
+            require(
+                whole_or_fraction, f"ScalingConfig.{name}", value, "must be 0, a fraction of one GPU, or a whole number"
+            )
         require(self.threads_per_host >= 1, "ScalingConfig.threads_per_host", self.threads_per_host, "must be >= 1")
 
 
@@ -149,10 +161,20 @@ class FailureConfig:
     round_timeout_s: float = 3600.0
 
     def __post_init__(self) -> None:
-        whole_or_share = 0 < self.min_agents < 1 or (self.min_agents >= 1 and self.min_agents == int(self.min_agents))
-        require(whole_or_share, "FailureConfig.min_agents", self.min_agents, "must be a count >= 1, or a share between 0 and 1")
+        whole_or_share = 0 < self.min_agents < 1 or (self.min_agents >= 1 and self.min_agents % 1 == 0)
+        require(
+            whole_or_share,
+            "FailureConfig.min_agents",
+            self.min_agents,
+            "must be a count >= 1, or a share between 0 and 1",
+        )
         choices = ("replace", "skip", "stop")
-        require(self.on_agent_failure in choices, "FailureConfig.on_agent_failure", self.on_agent_failure, f"must be one of {choices}")
+        require(
+            self.on_agent_failure in choices,
+            "FailureConfig.on_agent_failure",
+            self.on_agent_failure,
+            f"must be one of {choices}",
+        )
         require(self.max_attempts >= 1, "FailureConfig.max_attempts", self.max_attempts, "must be >= 1")
         for name in ("start_timeout_s", "round_timeout_s"):
             require(getattr(self, name) > 0, f"FailureConfig.{name}", getattr(self, name), "must be > 0 seconds")

@@ -1,4 +1,4 @@
-"""Save a trained model, load it again, and use it: safetensors, a JSON recipe and a model card. Nothing is unpickled."""
+"""Save a trained model, load it again, and use it: safetensors and a JSON recipe; nothing is unpickled."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -8,10 +8,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from raycollab.data import LABEL, Columns, Parquet, Shard, Source
+from raycollab.data import LABEL, Parquet, Shard, Source
 from raycollab.errors import ConfigError, DataError, ModelError, RunFolderError
 from raycollab.metrics import Statistics
 from raycollab.recipe import from_plain, to_plain
@@ -36,6 +37,16 @@ class TrainedModel:
     module: nn.Module
     task: Task
     input_shape: tuple[int, ...] = ()
+
+    def source(self, data: str, *, labelled: bool = True) -> Source:
+        """A Parquet file with the task's columns, read as the model was trained to read it."""
+        label = getattr(self.task, "label", "label") if labelled else None
+        name = getattr(self.task, "inputs", None)
+        if not isinstance(name, str):
+            return Parquet(data, label=label)
+        return Parquet(
+            data, columns=(name,), shapes={name: self.input_shape} if self.input_shape else None, label=label
+        )
 
     def predict(self, columns: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Predictions for all rows of these columns: names to [n] or [n, c]."""
@@ -93,15 +104,20 @@ def load_model(path: str, *, task: Task | None = None, trusted: tuple[str, ...] 
     storage = Storage(path)
     folder = storage if storage.exists(_WEIGHTS) else storage.child("model")
     if not folder.exists(_WEIGHTS):
-        raise RunFolderError(f"{storage.uri} holds no model: neither {_WEIGHTS} nor model/{_WEIGHTS} is there; has the run ended?")
-    config = json.loads(folder.read_bytes(_CONFIG))
+        raise RunFolderError(
+            f"{storage.uri} holds no model: neither {_WEIGHTS} nor model/{_WEIGHTS} is there; has the run ended?"
+        )
+    try:
+        config, weights = json.loads(folder.read_bytes(_CONFIG)), load(folder.read_bytes(_WEIGHTS))
+    except (ValueError, SafetensorError) as error:
+        raise RunFolderError(f"{folder.uri} is damaged: {error}; copy it again, or train it again") from error
     if task is None:
         recipe = config["task"]
         if recipe is None:
             raise ConfigError(f"{folder.uri}: its task has no plain form, so the file cannot name it; pass task=...")
         task = from_plain(recipe, trusted=trusted)
     module = task.model()
-    _load_weights(module, load(folder.read_bytes(_WEIGHTS)), folder.uri)
+    _load_weights(module, weights, folder.uri)
     return TrainedModel(module.eval(), task, tuple(config.get("input_shape", ())))
 
 
@@ -114,23 +130,17 @@ def predict_file(model: TrainedModel, data: str, out: str) -> int:
         out: Path of the file to write.
     Raises: DataError if the file cannot be read or lacks a column.
     """
-    columns = _input_columns(model, data)
+    columns = model.source(data, labelled=False).read()
     predictions = model.predict(columns)
-    arrays = {name: values.numpy() if values.ndim == 1 else list(values.numpy()) for name, values in predictions.items()}
+    arrays = {
+        name: values.numpy() if values.ndim == 1 else list(values.numpy()) for name, values in predictions.items()
+    }
     table = pa.table(arrays)
-    storage, _, name = out.rpartition("/")
+    storage, slash, name = out.rpartition("/")
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
-    Storage(storage or ".").write_bytes(name, sink.getvalue().to_pybytes())
+    Storage(storage or slash or ".").write_bytes(name, sink.getvalue().to_pybytes())
     return int(table.num_rows)
-
-
-def _input_columns(model: TrainedModel, data: str) -> Columns:
-    name = getattr(model.task, "inputs", None)
-    if not isinstance(name, str):
-        return Parquet(data, label=None).read()
-    shapes = {name: model.input_shape} if model.input_shape else None
-    return Parquet(data, columns=(name,), shapes=shapes, label=None).read()
 
 
 def _batches(columns: Mapping[str, Tensor]) -> Iterable[Batch]:
@@ -145,7 +155,9 @@ def _stored_names(state: Mapping[str, Tensor]) -> list[str]:
     """One name for each tensor: tied weights share their memory and are stored under the first."""
     seen: dict[tuple[int, tuple[int, ...], tuple[int, ...]], str] = {}
     for name, tensor in state.items():
-        seen.setdefault((tensor.data_ptr() if tensor.numel() else id(tensor), tuple(tensor.shape), tensor.stride()), name)
+        seen.setdefault(
+            (tensor.data_ptr() if tensor.numel() else id(tensor), tuple(tensor.shape), tensor.stride()), name
+        )
     return list(seen.values())
 
 
@@ -154,8 +166,12 @@ def _load_weights(module: nn.Module, weights: Mapping[str, Tensor], where: str) 
     expected = set(_stored_names(state))
     missing, extra = sorted(expected - set(weights)), sorted(set(weights) - set(state))
     if missing or extra:
-        raise ModelError(f"{where}: the weights do not fit the task's model; missing {missing[:5]}, unexpected {extra[:5]}")
+        raise ModelError(
+            f"{where}: the weights do not fit the task's model; missing {missing[:5]}, unexpected {extra[:5]}"
+        )
     for name, tensor in weights.items():
         if tensor.shape != state[name].shape:
-            raise ModelError(f"{where}: {name!r} has shape {list(tensor.shape)}, the task's model {list(state[name].shape)}")
+            raise ModelError(
+                f"{where}: {name!r} has shape {list(tensor.shape)}, the task's model {list(state[name].shape)}"
+            )
         state[name].copy_(tensor)

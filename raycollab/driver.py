@@ -1,5 +1,6 @@
 """The rounds: select, broadcast, collect, aggregate, evaluate, commit."""
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,9 +16,10 @@ from raycollab.data import Shard
 from raycollab.errors import DataError, QuorumError, RunFolderError, TaskMismatchError, UpdateError
 from raycollab.experiment import Plan
 from raycollab.metrics import Statistics
-from raycollab.runtime.host import build_model
+from raycollab.runtime.host import build_model, fixed_threads
 from raycollab.runtime.pool import Collected, Pool
-from raycollab.types import BUFFERS, DELTA, PARAMS, AgentCard, Assignment, Failure, Round, RoundReport, Update
+from raycollab.spec import BUFFERS, DELTA, PARAMS
+from raycollab.types import AgentCard, Assignment, Failure, Round, RoundReport, Update
 
 Vectors = dict[str, Tensor]
 
@@ -40,7 +42,8 @@ class Driver:
         params, buffers = self._model.read().cpu(), self._model.read_buffers().cpu()
         first = {PARAMS: params, BUFFERS: buffers, **{name: torch.zeros_like(params) for name in plan.needs}}
         self._versions: dict[int, Vectors] = {0: first}
-        self._chain_state = plan.chain.init(params)
+        self._chain = plan.chain.bind(self._model.spec)
+        self._chain_state = self._chain.init(params)
         self._mode_state = plan.mode.init()
         self._memory: dict[str, int] = {}  # agents that keep private state, and the committed round it is of
         self._names = list(plan.names)
@@ -76,7 +79,9 @@ class Driver:
         outcomes = self._pool.open(self.offer)
         failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
         cards = [outcome for outcome in outcomes if isinstance(outcome, AgentCard)]
-        if failures and (self.plan.failure.on_agent_failure != "skip" or len(cards) < self.plan.failure.quorum(len(outcomes))):
+        if failures and (
+            self.plan.failure.on_agent_failure != "skip" or len(cards) < self.plan.failure.quorum(len(outcomes))
+        ):
             lines = "\n".join(f"  {failure.agent}: {failure.message}" for failure in failures)
             kind = TaskMismatchError if any(f.error == "TaskMismatchError" for f in failures) else DataError
             raise kind(f"{len(failures)} of {len(outcomes)} agents could not start:\n{lines}")
@@ -92,15 +97,18 @@ class Driver:
             good = self.plan.task.check(columns, where)
         except DataError as error:
             message = str(error)
-            raise DataError(message if message.startswith("the shared") else f"the shared test set: {message}") from error
+            raise DataError(
+                message if message.startswith("the shared") else f"the shared test set: {message}"
+            ) from error
         kept = {name: column[good] for name, column in columns.items()}
-        self._test = Shard(kept, val_fraction=0.0, seed=0, device=self._model.device)
+        self._test = Shard(kept, val_fraction=0.0, seed=0, device=self._model.device, name=where)
 
     def rounds(self) -> Iterator[RoundReport]:
         """Run rounds until the target, convergence or num_rounds; each is committed when it is yielded."""
         while not self.stop_reason:
             yield self.step()
 
+    @fixed_threads(1)
     def step(self) -> RoundReport:
         """Run and commit one round."""
         started = time.perf_counter()
@@ -141,13 +149,16 @@ class Driver:
             collected = self._run(index, attempt, assignments)
             failures += collected.failures
             if collected.failures and policy.on_agent_failure == "stop":
-                raise QuorumError(f"round {index}: {_first(collected.failures)}; the run ends because on_agent_failure='stop'")
+                raise QuorumError(
+                    f"round {index}: {_first(collected.failures)}; the run ends because on_agent_failure='stop'"
+                )
             if len(collected.reports) >= needed:
                 return replace(collected, failures=failures), attempt + 1, mode_state
         answered = len(collected.reports)
         raise QuorumError(
-            f"round {index}: {answered} of {len(assignments)} agents answered in each of {policy.max_attempts} attempts, "
-            f"min_agents={policy.min_agents:g} needs {needed}; first failure: {_first(failures)}"
+            f"round {index}: {answered} of {len(assignments)} agents answered in the last of "
+            f"{policy.max_attempts} attempts, min_agents={policy.min_agents:g} needs {needed}; "
+            f"first failure: {_first(failures)}"
         )
 
     def _run(self, index: int, attempt: int, assignments: list[Assignment]) -> Collected:
@@ -163,6 +174,7 @@ class Driver:
                 scalars={"participation": len(assignments) / len(self._names)},
                 fingerprint=self.offer.fingerprint.digest(),
                 attempt=attempt,
+                agents=tuple(assignment.agent for assignment in group),
             )
             collected = collected.plus(self._pool.run(round, group))
         return collected
@@ -171,7 +183,7 @@ class Driver:
         if collected.total is None:
             raise QuorumError(f"round {index}: no update arrived; {_first(collected.failures)}")
         seed = Round(index, self.plan.run.seed, self.version, {}).seed_for("chain")
-        return self.plan.chain.update(collected.total, self._chain_state, self.vectors[PARAMS], seed=seed)
+        return self._chain.update(collected.total, self._chain_state, self.vectors[PARAMS], seed=seed)
 
     def _applied(self, aggregate: Update) -> Vectors:
         """The next vectors: each plus what the aggregate brings for it, in new memory, checked."""
@@ -179,7 +191,9 @@ class Driver:
         vectors = {name: vector + brought[name] if name in brought else vector for name, vector in self.vectors.items()}
         for name, vector in vectors.items():
             if not torch.isfinite(vector).all():
-                raise UpdateError(f"round {self.version + 1}: the merged {name!r} is not finite; the round is not committed")
+                raise UpdateError(
+                    f"round {self.version + 1}: the merged {name!r} is not finite; the round is not committed"
+                )
         return vectors
 
     def _commit(self, vectors: Vectors, chain_state: Any, mode_state: Any, collected: Collected) -> None:
@@ -189,11 +203,9 @@ class Driver:
             del self._versions[version]
         self._chain_state, self._mode_state = chain_state, mode_state
         self._memory.update({report.agent: self.version for report in collected.reports if report.remembers})
-        if self.version >= self.plan.run.num_rounds:
-            self.stop_reason = f"num_rounds={self.plan.run.num_rounds}"
 
     def _evaluated(self, report: RoundReport) -> RoundReport:
-        """Score the committed model on the shared set and on the own data of the round's agents; decide whether to stop."""
+        """Score the committed model on the shared set and on its agents' own data; decide whether to stop."""
         task = self.plan.task
         self.statistics = task.evaluate(self.module(), self._test.batches("train", 1024, seed=None))
         metrics = self.statistics.compute()
@@ -206,17 +218,24 @@ class Driver:
         return replace(report, metrics=metrics, own_metrics=own, statistics=self.statistics)
 
     def _decide(self, metrics: dict[str, float]) -> None:
-        run = self.plan.run
         name, higher_is_better = self.plan.task.primary
         score = metrics[name] if higher_is_better else -metrics[name]
+        score = -math.inf if math.isnan(score) else score  # nothing is worse than a score that is none
         if self._best is None or score > self._best:
             self._best, self._evaluations_since_best = score, 0
         else:
             self._evaluations_since_best += 1
-        if run.target is not None and Target.parse(run.target).reached(metrics):
+        self._stop_if_due(metrics)
+
+    def _stop_if_due(self, metrics: dict[str, float]) -> None:
+        """Set the stop reason if the target, the patience or the number of rounds is reached."""
+        run = self.plan.run
+        if run.target is not None and metrics and Target.parse(run.target).reached(metrics):
             self.stop_reason = f"target {run.target}"
         elif run.patience is not None and self._evaluations_since_best >= run.patience:
-            self.stop_reason = f"no better {name} in {run.patience} evaluations"
+            self.stop_reason = f"no better {self.plan.task.primary[0]} in {run.patience} evaluations"
+        elif self.version >= run.num_rounds:
+            self.stop_reason = f"num_rounds={run.num_rounds}"
 
     def _keep(self, report: RoundReport) -> None:
         """Journal the round; make it durable if it is due or the last."""
@@ -248,15 +267,17 @@ class Driver:
         Raises: RunFolderError if it is of another model.
         """
         if state["spec"] != self.offer.spec.digest():
-            raise RunFolderError(f"{self.folder.path}: the checkpoint is of a model with other parameters; resume with the experiment that wrote it")
+            raise RunFolderError(
+                f"{self.folder.path}: the checkpoint is of a model with other parameters; "
+                f"resume with the experiment that wrote it"
+            )
         self.version = state["version"]
         self._versions = {int(version): vectors for version, vectors in state["vectors"].items()}
         self._chain_state, self._mode_state, self._memory = state["chain"], state["mode"], dict(state["memory"])
         self._best, self._evaluations_since_best = state["best"], state["evaluations_since_best"]
         self.statistics = Statistics.from_plain(state["statistics"])
-        self.stop_reason = state["stop_reason"]
-        if self.stop_reason.startswith("num_rounds=") and self.version < self.plan.run.num_rounds:
-            self.stop_reason = ""
+        self.stop_reason = ""  # decided anew: the target, the patience and num_rounds may be others now
+        self._stop_if_due(self.statistics.compute())
 
     def _restore(self) -> None:
         found = self.folder.latest_checkpoint()

@@ -40,7 +40,7 @@ class UpdateError(RaycollabError):
     """An update failed its checks and was kept out of the sum."""
 
 
-class RoundStopped(RaycollabError):  # noqa: N818 - a request that was followed, not a fault
+class RoundStopped(RaycollabError):
     """An agent was told to stop in the middle of its local steps."""
 
 

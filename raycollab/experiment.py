@@ -21,7 +21,12 @@ from raycollab.types import Step
 _MAX_BLOCKS = 64
 _MAX_HOSTS = 16
 # What may differ between a run and its continuation without changing what was computed so far.
-_FREE = {"run": ("name", "dir", "num_rounds", "target", "patience", "eval_every"), "scaling": None, "failure": None, "checkpoint": None}
+_FREE = {
+    "run": ("name", "dir", "num_rounds", "target", "patience", "eval_every"),
+    "scaling": None,
+    "failure": None,
+    "checkpoint": None,
+}
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,9 @@ class Experiment:
             missing = sorted(needed - {*agent.learner.sends, "loss", "steps", "examples"})
             if missing:
                 rule = type(self.steps().aggregator).__name__
-                raise ConfigError(f"agent {agent.name!r}: {rule} needs {missing}, which {type(agent.learner).__name__} does not send")
+                raise ConfigError(
+                    f"agent {agent.name!r}: {rule} needs {missing}, which {type(agent.learner).__name__} does not send"
+                )
         return agents
 
     def resolved(self) -> "Experiment":
@@ -83,9 +90,13 @@ class Experiment:
         per_round = self.run.agents_per_round
         if per_round is not None and per_round > count:
             raise ConfigError(f"RunConfig.agents_per_round={per_round}: there are only {count} agents")
+        if (needed := self.failure.quorum(per_round or count)) > (per_round or count):
+            raise ConfigError(f"FailureConfig.min_agents={needed}: a round has only {per_round or count} agents")
         blocks = self.run.num_blocks or min(count, _MAX_BLOCKS)
         if blocks > count:
-            raise ConfigError(f"RunConfig.num_blocks={blocks}: there are only {count} agents, and a block needs at least one")
+            raise ConfigError(
+                f"RunConfig.num_blocks={blocks}: there are only {count} agents, and a block needs at least one"
+            )
         return replace(self, run=replace(self.run, num_blocks=blocks, agents_per_round=per_round or count))
 
     def plan(self) -> "Plan":
@@ -94,7 +105,17 @@ class Experiment:
         needs = sorted({name for agent in members for name in agent.learner.needs})
         names = tuple(agent.name for agent in members)
         return Plan(
-            names, tuple(needs), self.task, self.steps(), self.test, self.exchange, self.mode, self.select, self.run, self.failure, self.checkpoint
+            names,
+            tuple(needs),
+            self.task,
+            self.steps(),
+            self.test,
+            self.exchange,
+            self.mode,
+            self.select,
+            self.run,
+            self.failure,
+            self.checkpoint,
         )
 
     def session(self) -> Session:
@@ -112,7 +133,10 @@ class Experiment:
         """As the plain data of an experiment file; what stands only in memory leaves a mark."""
         plain = {field.name: getattr(self, field.name) for field in fields(self)}
         settings = ("exchange", "run", "scaling", "failure", "checkpoint")
-        return {name: plain_fields(value) if name in settings else to_plain(value, strict=False) for name, value in plain.items()}
+        return {
+            name: plain_fields(value) if name in settings else to_plain(value, strict=False)
+            for name, value in plain.items()
+        }
 
 
 @dataclass(frozen=True)
@@ -140,12 +164,17 @@ def changed_settings(before: dict[str, Any], after: dict[str, Any]) -> list[str]
 
 
 def _compare(before: Any, after: Any, path: tuple[str, ...], changes: list[str]) -> None:
-    if path and path[0] in _FREE and (_FREE[path[0]] is None or path[1:2] and path[1] in (_FREE[path[0]] or ())):
+    if path and path[0] in _FREE and (_FREE[path[0]] is None or (path[1:2] and path[1] in (_FREE[path[0]] or ()))):
         return
     if isinstance(before, dict) and isinstance(after, dict):
         for key in sorted({*before, *after}):
             _compare(before.get(key), after.get(key), (*path, key), changes)
-    elif isinstance(before, Sequence) and isinstance(after, Sequence) and not isinstance(before, str) and len(before) == len(after):
+    elif (
+        isinstance(before, Sequence)
+        and isinstance(after, Sequence)
+        and not isinstance(before, str)
+        and len(before) == len(after)
+    ):
         for index, (one, other) in enumerate(zip(before, after, strict=True)):
             _compare(one, other, (*path, str(index)), changes)
     elif before != after:

@@ -5,8 +5,6 @@ loading is one copy, a delta one subtraction, an optimizer step a few operations
 weights stand in it once, frozen ones not at all. On the wire and in sums everything is float32.
 """
 
-import hashlib
-import json
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -15,7 +13,7 @@ from torch import Tensor, nn
 
 from raycollab.config import require
 from raycollab.errors import ModelError
-from raycollab.types import Coverage, Segments
+from raycollab.spec import Entry, ParamSpec
 
 
 @dataclass(frozen=True)
@@ -44,80 +42,33 @@ class Exchange:
         included = any(fnmatchcase(name, pattern) for pattern in self.include)
         return included and not any(fnmatchcase(name, pattern) for pattern in self.exclude)
 
-    def check(self, names: list[str]) -> None:
-        """Raise ModelError for a pattern that matches no trainable parameter, or if nothing is left to exchange."""
-        for pattern in (*self.include, *self.exclude):
+    def check(self, names: list[str], *, whole: bool = True) -> None:
+        """Raise ModelError if nothing is left to exchange, or if the model is whole and a pattern finds nothing in it."""
+        for pattern in (*self.include, *self.exclude) if whole else ():
             if not any(fnmatchcase(name, pattern) for name in names):
                 raise ModelError(f"Exchange: pattern {pattern!r} matches no trainable parameter; there are: {', '.join(names)}")
         if not any(self.matches(name) for name in names):
             raise ModelError(f"Exchange: nothing is left to exchange; trainable parameters: {', '.join(names)}")
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A named tensor's place in a vector."""
+class _Buffer:
+    """A buffer of a module, also when the module binds a new tensor to its name in forward."""
 
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    offset: int
+    def __init__(self, owner: nn.Module, key: str):
+        self._owner = owner
+        self._key = key
+        self._bound: Tensor = getattr(owner, key)
+        self.first = self._bound.clone()
 
-    @property
-    def size(self) -> int:
-        """Number of elements."""
-        return torch.Size(self.shape).numel()
+    def read(self) -> Tensor:
+        """The tensor that the module holds now."""
+        return getattr(self._owner, self._key).detach()
 
-    @property
-    def stop(self) -> int:
-        """Offset behind its last element."""
-        return self.offset + self.size
-
-
-@dataclass(frozen=True)
-class ParamSpec:
-    """What stands where in the exchanged vectors: "params" [d] and "buffers" [b]."""
-
-    params: tuple[Entry, ...]
-    buffers: tuple[Entry, ...]
-
-    @property
-    def num_params(self) -> int:
-        """Length d of the parameter vector."""
-        return self.params[-1].stop if self.params else 0
-
-    @property
-    def num_buffers(self) -> int:
-        """Length b of the buffer vector."""
-        return self.buffers[-1].stop if self.buffers else 0
-
-    def digest(self) -> str:
-        """Short hash of names, shapes and dtypes."""
-        rows = [(entry.name, entry.shape, entry.dtype) for entry in (*self.params, *self.buffers)]
-        return hashlib.blake2b(json.dumps(rows).encode(), digest_size=8).hexdigest()
-
-    def coverage(self, part: "ParamSpec") -> Coverage:
-        """Where the vectors of `part` lie in these.
-
-        Raises: ModelError if `part` holds a name that is not here, or one of another shape.
-        """
-        return Coverage(
-            _locate(self.params, part.params, self.num_params), _locate(self.buffers, part.buffers, self.num_buffers)
-        )
-
-
-def _locate(whole: tuple[Entry, ...], part: tuple[Entry, ...], size: int) -> Segments:
-    places = {entry.name: entry for entry in whole}
-    ranges: list[tuple[int, int]] = []
-    for entry in part:
-        place = places.get(entry.name)
-        if place is None or place.shape != entry.shape:
-            expected = "no such parameter" if place is None else f"shape {place.shape}"
-            raise ModelError(f"exchanged parameter {entry.name!r} has shape {entry.shape}, the driver's model has {expected}")
-        if ranges and ranges[-1][1] == place.offset:
-            ranges[-1] = (ranges[-1][0], place.stop)
-        elif place.size:
-            ranges.append((place.offset, place.stop))
-    return Segments(size, tuple(ranges)) if ranges or size else Segments.all(0)
+    def write(self, value: Tensor) -> None:
+        """Put values back into the tensor that was there in the beginning."""
+        if getattr(self._owner, self._key) is not self._bound:
+            setattr(self._owner, self._key, self._bound)
+        self._bound.copy_(value.view(self._bound.shape))
 
 
 class FlatModel:
@@ -129,22 +80,29 @@ class FlatModel:
         module: Rebound in place; tied weights stay tied.
         exchange: Which parameters and buffers travel.
         device: Where it computes.
+        whole: Whether this is the driver's model, which every pattern of the exchange must find something in; an
+            agent's may lack some.
+
     Attributes:
         flats, grads: One buffer per dtype over all trainable parameters, exchanged and private.
+        shared, shared_grads: The exchanged head of each of them; `split` cuts a vector [d] the same way.
         spec: What the exchanged vectors hold.
+        lossy: Whether loading float32 vectors rounds them.
     Raises: ModelError if nothing is trainable, or the exchange names what is not there.
     """
 
-    def __init__(self, module: nn.Module, exchange: Exchange, device: str = "cpu"):
+    def __init__(self, module: nn.Module, exchange: Exchange, device: str = "cpu", *, whole: bool = True):
         self.module = module.to(device)
         self.device = device
         trainable = {name: p for name, p in module.named_parameters() if p.requires_grad}
         if not trainable:
             raise ModelError(f"{type(module).__name__} has no trainable parameter: requires_grad is False for all of them")
-        exchange.check(list(trainable))
+        exchange.check(list(trainable), whole=whole)
         self.flats: list[Tensor] = []
         self.grads: list[Tensor] = []
-        self._shared: list[Tensor] = []  # the exchanged head of each flat buffer
+        self.shared: list[Tensor] = []
+        self.shared_grads: list[Tensor] = []
+        self._grad_views: list[tuple[nn.Parameter, Tensor]] = []
         self._private: dict[str, Tensor] = {}
         entries: list[Entry] = []
         offset = 0
@@ -154,12 +112,11 @@ class FlatModel:
             private = [name for name in group if not exchange.matches(name)]
             self._bind([*shared, *private], group, shared_size=sum(group[name].numel() for name in shared))
             for name in shared:
-                entries.append(Entry(name, tuple(group[name].shape), str(dtype).removeprefix("torch."), offset))
+                entries.append(Entry(name, tuple(group[name].shape), _dtype_name(group[name]), offset))
                 offset = entries[-1].stop
             self._private.update({name: group[name].data for name in private})
-        self._bind_buffers(exchange)
-        self.spec = ParamSpec(tuple(entries), self._buffer_entries)
         self._first_private = {name: tensor.clone() for name, tensor in self._private.items()}
+        self.spec = ParamSpec(tuple(entries), self._bind_buffers(exchange.buffers == "average"))
         self.lossy = any(flat.dtype != torch.float32 for flat in self.flats)
 
     def _bind(self, names: list[str], group: dict[str, nn.Parameter], shared_size: int) -> None:
@@ -170,60 +127,80 @@ class FlatModel:
             parameter = group[name]
             place = slice(offset, offset + parameter.numel())
             parameter.data = flat[place].view(parameter.shape)
-            parameter.grad = grad[place].view(parameter.shape)
+            self._grad_views.append((parameter, grad[place].view(parameter.shape)))
             offset = place.stop
         self.flats.append(flat)
         self.grads.append(grad)
-        self._shared.append(flat[:shared_size])
+        self.shared.append(flat[:shared_size])
+        self.shared_grads.append(grad[:shared_size])
+        self.zero_grad()
 
-    def _bind_buffers(self, exchange: Exchange) -> None:
-        buffers = dict(self.module.named_buffers())
-        persistent = {name: buffers[name] for name in self.module.state_dict() if name in buffers}
-        floats = {name: tensor for name, tensor in persistent.items() if tensor.is_floating_point()}
-        self._buffers = list(floats.values()) if exchange.buffers == "average" else []
-        if exchange.buffers == "private":
-            self._private.update(floats)
-        self._counters = [(t, t.clone()) for t in persistent.values() if not t.is_floating_point()]
+    def _bind_buffers(self, average: bool) -> tuple[Entry, ...]:
+        """Sort buffers by what becomes of them: averaged, private to the agent, or put back before every update."""
+        persistent = set(self.module.state_dict())
+        self._averaged: dict[str, _Buffer] = {}
+        self._private_buffers: dict[str, _Buffer] = {}
+        self._constant: dict[str, _Buffer] = {}
         entries: list[Entry] = []
-        for name, tensor in floats.items() if exchange.buffers == "average" else ():
-            offset = entries[-1].stop if entries else 0
-            entries.append(Entry(name, tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."), offset))
-        self._buffer_entries = tuple(entries)
+        for name, tensor in self.module.named_buffers():
+            owner, _, key = name.rpartition(".")
+            buffer = _Buffer(self.module.get_submodule(owner), key)
+            if name not in persistent or (average and not tensor.is_floating_point()):
+                self._constant[name] = buffer
+            elif average:
+                self._averaged[name] = buffer
+                entries.append(Entry(name, tuple(tensor.shape), _dtype_name(tensor), entries[-1].stop if entries else 0))
+            else:
+                self._private_buffers[name] = buffer
+        return tuple(entries)
 
     def load(self, params: Tensor, buffers: Tensor | None = None) -> None:
         """Copy exchanged vectors in: params [d], buffers [b]; counters return to where they began."""
-        offset = 0
-        for shared in self._shared:
-            shared.copy_(params[offset : offset + shared.numel()])
-            offset += shared.numel()
+        for shared, part in zip(self.shared, self.split(params), strict=True):
+            shared.copy_(part)
         if buffers is not None:
-            offset = 0
-            for tensor in self._buffers:
-                tensor.copy_(buffers[offset : offset + tensor.numel()].view(tensor.shape))
-                offset += tensor.numel()
-        for counter, first in self._counters:
-            counter.copy_(first)
+            for entry, buffer in zip(self.spec.buffers, self._averaged.values(), strict=True):
+                buffer.write(buffers[entry.offset : entry.stop])
+        for buffer in self._constant.values():
+            buffer.write(buffer.first)
+
+    def split(self, vector: Tensor) -> tuple[Tensor, ...]:
+        """Views of a vector [d] that lie as `shared` and `shared_grads` do, one a dtype."""
+        return vector.split([shared.numel() for shared in self.shared])
 
     def read(self) -> Tensor:
         """The exchanged parameters as a new float32 vector [d]."""
-        return torch.cat([shared.float() for shared in self._shared])
+        return torch.cat([shared.float() for shared in self.shared])
 
     def read_buffers(self) -> Tensor:
         """The exchanged float buffers as a new float32 vector [b]."""
-        if not self._buffers:
-            return torch.zeros(0, device=self.device)
-        return torch.cat([tensor.reshape(-1).float() for tensor in self._buffers])
+        return torch.cat([torch.zeros(0, device=self.device), *(b.read().reshape(-1).float() for b in self._averaged.values())])
 
     def private(self) -> dict[str, Tensor]:
-        """A copy of what stays with the agent: trainable parameters and float buffers that are not exchanged."""
-        return {name: tensor.clone() for name, tensor in self._private.items()}
+        """A copy of what stays with the agent: trainable parameters and buffers that are not exchanged."""
+        buffers = {name: buffer.read() for name, buffer in self._private_buffers.items()}
+        return {name: tensor.clone() for name, tensor in {**self._private, **buffers}.items()}
 
     def load_private(self, state: dict[str, Tensor] | None) -> None:
         """Put an agent's private part back; None puts the initial one."""
         for name, tensor in self._private.items():
             tensor.copy_((self._first_private if state is None else state)[name])
+        for name, buffer in self._private_buffers.items():
+            buffer.write(buffer.first if state is None else state[name])
 
     def zero_grad(self) -> None:
-        """Set all gradients to zero, in place."""
+        """Set all gradients to zero, in place, also where somebody has set one to None."""
+        for parameter, view in self._grad_views:
+            if parameter.grad is not view:
+                parameter.grad = view
         for grad in self.grads:
             grad.zero_()
+
+    def is_scratch(self, tensor: Tensor) -> bool:
+        """Whether a tensor lies in memory that the next agent overwrites."""
+        place = tensor.untyped_storage().data_ptr()
+        return any(place == flat.untyped_storage().data_ptr() for flat in (*self.flats, *self.grads, *self.module.buffers()))
+
+
+def _dtype_name(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")

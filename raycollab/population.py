@@ -33,7 +33,10 @@ class Parties(Population):
         require(bool(self.members), "agents", [], "give at least one agent")
         twice = [name for name, times in Counter(agent.name for agent in self.members).items() if times > 1]
         if twice:
-            raise ConfigError(f"agents: {len(self.members)} agents, but the name {twice[0]!r} is used more than once; give each its own")
+            raise ConfigError(
+                f"agents: {len(self.members)} agents, but the name {twice[0]!r} is used more than once; "
+                f"give each its own"
+            )
 
     def agents(self) -> list[Agent]:
         """The agents as given."""
@@ -66,6 +69,11 @@ class Split(Population):
     def agents(self) -> list[Agent]:
         """One agent per part."""
         return [
-            Agent(self.name.format(index), shard, self.learners[index % len(self.learners)], val_fraction=self.val_fraction)
+            Agent(
+                self.name.format(index),
+                shard,
+                self.learners[index % len(self.learners)],
+                val_fraction=self.val_fraction,
+            )
             for index, shard in enumerate(self.source.split(self.partition))
         ]

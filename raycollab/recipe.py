@@ -11,7 +11,6 @@ from typing import Any
 
 from raycollab.errors import ConfigError
 
-
 _ONLY_IN_PYTHON = "only_in_python"
 
 
@@ -31,10 +30,17 @@ def to_plain(value: Any, *, strict: bool = True) -> Any:
         return [to_plain(item, strict=strict) for item in value]
     if is_dataclass(value) and not isinstance(value, type) and "<locals>" not in type(value).__qualname__:
         return {"class_path": class_path(type(value)), "init_args": plain_fields(value, strict=strict)}
-    if callable(value) and hasattr(value, "__qualname__") and "<" not in value.__qualname__ and value.__module__ != "__main__":
+    if (
+        callable(value)
+        and hasattr(value, "__qualname__")
+        and "<" not in value.__qualname__
+        and value.__module__ != "__main__"
+    ):
         return f"{value.__module__}:{value.__qualname__}"
     if strict:
-        raise ConfigError(f"{type(value).__name__} has no plain form that a run folder could hold; name a file or a class instead")
+        raise ConfigError(
+            f"{type(value).__name__} has no plain form that a run folder could hold; name a file or a class instead"
+        )
     return {_ONLY_IN_PYTHON: type(value).__name__}
 
 
@@ -70,7 +76,7 @@ def from_plain(plain: Any, *, trusted: tuple[str, ...] = ()) -> Any:
     Args:
         plain: What `to_plain` made.
         trusted: Packages beside raycollab that may be imported.
-    Raises: ConfigError for a class outside those, or arguments that it does not take.
+    Raises: ConfigError for a class or a `Module.target` outside those, or arguments that it does not take.
     """
     if isinstance(plain, list):
         return tuple(from_plain(item, trusted=trusted) for item in plain)
@@ -80,6 +86,8 @@ def from_plain(plain: Any, *, trusted: tuple[str, ...] = ()) -> Any:
     if set(plain) != {"class_path", "init_args"}:
         return arguments
     kind = _imported(plain["class_path"], trusted)
+    for name in getattr(kind, "imports", ()):  # settings that are imported when they are used
+        _check_trusted(str(arguments["init_args"].get(name, "")), trusted)
     try:
         return kind(**arguments["init_args"])
     except TypeError as error:
@@ -88,8 +96,7 @@ def from_plain(plain: Any, *, trusted: tuple[str, ...] = ()) -> Any:
 
 def _imported(path: str, trusted: tuple[str, ...]) -> type:
     package, _, name = path.rpartition(".")
-    if package.split(".")[0] not in ("raycollab", *trusted):
-        raise ConfigError(f"{path} is not of raycollab; if you trust it, name its package, e.g. trusted=({package.split('.')[0]!r},)")
+    _check_trusted(package, ("raycollab", *trusted))
     try:
         kind = getattr(importlib.import_module(package), name)
     except (ImportError, AttributeError) as error:
@@ -97,3 +104,9 @@ def _imported(path: str, trusted: tuple[str, ...]) -> type:
     if not (isinstance(kind, type) and is_dataclass(kind)):
         raise ConfigError(f"{path} is not a class of settings")
     return kind
+
+
+def _check_trusted(path: str, trusted: tuple[str, ...]) -> None:
+    package = path.partition(":")[0].split(".")[0]
+    if package not in trusted:
+        raise ConfigError(f"{path} is not imported unasked; if you trust it, name its package, e.g. trusted=({package!r},)")

@@ -7,15 +7,23 @@ import hashlib
 
 import numpy as np
 
+_SEPARATOR = "\x1f"
+
 
 def derive_seed(seed: int, *address: int | str) -> int:
     """Return the 63-bit seed at an address, e.g. `derive_seed(run_seed, "batches", agent, round)`.
 
     Source: BLAKE2b over the unambiguous text of the address, so that neighbouring addresses share no bits.
     """
-    text = "\x1f".join(f"{type(part).__name__}:{part}" for part in (seed, *address))
-    digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
+    text = _SEPARATOR.join(_part(part) for part in (seed, *address))
+    digest = hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
+
+
+def _part(part: int | str) -> str:
+    if isinstance(part, str):
+        return "str:" + part.replace("\\", "\\\\").replace(_SEPARATOR, "\\x1f")  # names may hold any character
+    return f"int:{part}"
 
 
 def numpy_generator(seed: int, *address: int | str) -> np.random.Generator:

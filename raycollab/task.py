@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from raycollab.errors import RoundStopped, TaskMismatchError
 from raycollab.metrics import Statistics
-from raycollab.params import FlatModel, ParamSpec
+from raycollab.params import FlatModel
+from raycollab.spec import ParamSpec
 from raycollab.types import Batch, Round
 
 
@@ -134,7 +135,9 @@ class Problem:
             seed = round.seed_for("batches", self.agent, epoch)
             for batch in self.shard.batches("train", batch_size, seed=seed):
                 if self.stop():
-                    raise RoundStopped(f"agent {self.agent!r} was told to stop in round {round.index} after {done} batches")
+                    raise RoundStopped(
+                        f"agent {self.agent!r} was told to stop in round {round.index} after {done} batches"
+                    )
                 yield batch
                 done += 1
                 if done == steps:

@@ -8,70 +8,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from raycollab.metrics import Statistics
 from raycollab.rng import derive_seed
+from raycollab.spec import Coverage, Segments
 
 Batch = Mapping[str, Any]  # tensors [b, ...] or ragged lists, by name
 State = Any  # a tree of tensors and plain values; see raycollab.tree
 
-DELTA = "delta"
-PARAMS = "params"
-BUFFERS = "buffers"
-
 
 class Step:
     """A step of a chain: a Transform or the one Aggregator."""
-
-
-@dataclass(frozen=True)
-class Segments:
-    """Which elements of a global vector a local vector holds, in the local vector's order.
-
-    Args:
-        size: Length of the global vector.
-        ranges: (start, stop) of each run of elements; one run over everything when nothing is left out.
-    """
-
-    size: int
-    ranges: tuple[tuple[int, int], ...]
-
-    @classmethod
-    def all(cls, size: int) -> "Segments":
-        """The whole vector."""
-        return cls(size, ((0, size),))
-
-    @property
-    def full(self) -> bool:
-        """Whether the local vector is the global one."""
-        return self.ranges == ((0, self.size),)
-
-    def take(self, vector: Tensor) -> Tensor:
-        """Pick the local elements out of a global vector: [size] -> [local]; a view when that is everything."""
-        if self.full:
-            return vector
-        return torch.cat([vector[:0], *(vector[start:stop] for start, stop in self.ranges)])
-
-    def add_into(self, total: Tensor, local: Tensor) -> None:
-        """Add local elements to their places in a global vector, in place."""
-        offset = 0
-        for start, stop in self.ranges:
-            total[start:stop] += local[offset : offset + stop - start]
-            offset += stop - start
-
-
-@dataclass(frozen=True)
-class Coverage:
-    """What part of the exchange an agent takes part in: of the parameters and of the float buffers."""
-
-    params: Segments
-    buffers: Segments
-
-    def of(self, name: str) -> Segments:
-        """The segments of a vector by its name; every vector but "buffers" is shaped like the parameters."""
-        return self.buffers if name == BUFFERS else self.params
 
 
 @dataclass(frozen=True)
@@ -86,6 +34,7 @@ class Round:
         vectors: "params" [d], "buffers" [b], and what the learner asks for, such as "control" [d].
         scalars: Numbers that every agent gets, such as "participation": the share of agents sampled.
         fingerprint: The task that every party approved.
+        agents: Who takes part, in order: the peers that masks are agreed with.
     """
 
     index: int
@@ -95,6 +44,7 @@ class Round:
     scalars: Mapping[str, float] = field(default_factory=dict)
     fingerprint: str = ""
     attempt: int = 0
+    agents: tuple[str, ...] = ()
 
     def seed_for(self, *address: int | str) -> int:
         """Seed of this round at an address, the same in every attempt."""
@@ -112,6 +62,7 @@ class Update:
         scalars: Numbers by name, such as "steps" and "loss".
         base_version: The version of the vectors that it started from.
         coverage: Which elements the vectors hold; None for all of them.
+        discount: Factor on whatever weight a rule gives it, such as a staleness discount.
     """
 
     agent: str
@@ -120,6 +71,12 @@ class Update:
     scalars: Mapping[str, float] = field(default_factory=dict)
     base_version: int = 0
     coverage: Coverage | None = None
+    discount: float = 1.0
+
+    def segments(self, name: str) -> Segments | None:
+        """Which elements a vector holds, by its name; None for all of them."""
+        segments = None if self.coverage is None else self.coverage.of(name)
+        return None if segments is None or segments.full else segments
 
     def with_vectors(self, **vectors: Tensor) -> "Update":
         """The same update with some vectors replaced."""

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from raycollab.errors import UpdateError
-from raycollab.types import Coverage, State, Step, Update
+from raycollab.spec import ParamSpec, Segments
+from raycollab.types import Round, State, Step, Update
 
 
 class Partial(ABC):
@@ -37,52 +38,57 @@ class Partial(ABC):
 
 
 @dataclass
-class Sums:
-    """Weighted sums of vectors and scalars over updates that cover the same elements."""
+class Sum:
+    """A weighted sum of one vector, and the weight in it."""
 
     weight: float
-    vectors: dict[str, Tensor]
-    scalars: dict[str, float]
+    vector: Tensor
 
 
 @dataclass
 class WeightedSum(Partial):
-    """Sums of weight times vector, with the weight that arrived beside them, by what the updates cover."""
+    """Sums of weight times value, with the weight that arrived beside each.
+
+    Vectors are summed by name and by the elements that they hold: agents may send different vectors and different
+    parts of them, and each element is divided by the weight that arrived for it.
+    """
 
     count: int = 0
-    by_coverage: dict[Coverage | None, Sums] = field(default_factory=dict)
+    weight: float = 0.0
+    vectors: dict[str, dict[Segments | None, Sum]] = field(default_factory=dict)
+    scalars: dict[str, tuple[float, float]] = field(default_factory=dict)  # weight, weight times value
 
     @classmethod
     def of(cls, update: Update) -> Self:
         """Weight times the update."""
-        vectors = {name: vector * update.weight for name, vector in update.vectors.items()}
-        scalars = {name: value * update.weight for name, value in update.scalars.items()}
-        return cls(1, {update.coverage: Sums(update.weight, vectors, scalars)})
+        weight = update.weight * update.discount
+        vectors = {
+            name: {update.segments(name): Sum(weight, vector.float() * weight)} for name, vector in update.vectors.items()
+        }
+        return cls(1, weight, vectors, {name: (weight, value * weight) for name, value in update.scalars.items()})
 
     def __add__(self, other: Self) -> Self:
         """Both sums, in new tensors."""
-        copy = {
-            coverage: Sums(sums.weight, {name: vector.clone() for name, vector in sums.vectors.items()}, dict(sums.scalars))
-            for coverage, sums in self.by_coverage.items()
-        }
-        total = type(self)(self.count, copy)
+        total = type(self)()
+        total += self
         total += other
         return total
 
     def __iadd__(self, other: Self) -> Self:
         """Add in place; the tensors of self must be its own."""
-        for coverage, sums in other.by_coverage.items():
-            mine = self.by_coverage.get(coverage)
-            if mine is None:
-                copy = {name: vector.clone() for name, vector in sums.vectors.items()}
-                self.by_coverage[coverage] = Sums(sums.weight, copy, dict(sums.scalars))
-                continue
-            mine.weight += sums.weight
-            for name, vector in sums.vectors.items():
-                mine.vectors[name] += vector
-            for name, value in sums.scalars.items():
-                mine.scalars[name] = mine.scalars.get(name, 0.0) + value
+        for name, sums in other.vectors.items():
+            mine = self.vectors.setdefault(name, {})
+            for segments, sum in sums.items():
+                if segments in mine:
+                    mine[segments].weight += sum.weight
+                    mine[segments].vector += sum.vector
+                else:
+                    mine[segments] = Sum(sum.weight, sum.vector.clone())
+        for name, (weight, value) in other.scalars.items():
+            before = self.scalars.get(name, (0.0, 0.0))
+            self.scalars[name] = (before[0] + weight, before[1] + value)
         self.count += other.count
+        self.weight += other.weight
         return self
 
     def mean(self) -> Update:
@@ -90,44 +96,26 @@ class WeightedSum(Partial):
 
         Raises: UpdateError if the weights sum to zero.
         """
-        weight = sum(sums.weight for sums in self.by_coverage.values())
-        if not weight > 0:
-            raise UpdateError(f"the weights of {self.count} updates sum to {weight}: at least one must be positive")
-        names = sorted({name for sums in self.by_coverage.values() for name in sums.vectors})
-        vectors = {name: self._mean_of(name) for name in names}
-        scalars: dict[str, float] = {}
-        for sums in self.by_coverage.values():
-            for name, value in sums.scalars.items():
-                scalars[name] = scalars.get(name, 0.0) + value / weight
-        return Update("", weight, vectors, scalars)
-
-    def _mean_of(self, name: str) -> Tensor:
-        held = [(coverage, sums) for coverage, sums in self.by_coverage.items() if name in sums.vectors]
-        if len(held) == 1 and held[0][0] is None:
-            return held[0][1].vectors[name] / held[0][1].weight
-        return self._mean_by_element(name, sorted(held, key=_by_ranges))
-
-    @staticmethod
-    def _mean_by_element(name: str, held: "list[tuple[Coverage | None, Sums]]") -> Tensor:
-        first = held[0][1].vectors[name]
-        size = next((c.of(name).size for c, _ in held if c is not None), first.numel())
-        total = torch.zeros(size, dtype=first.dtype)
-        weight = torch.zeros(size, dtype=torch.float64)
-        for coverage, sums in held:
-            vector = sums.vectors[name]
-            if coverage is None:
-                total += vector
-                weight += sums.weight
-            else:
-                segments = coverage.of(name)
-                segments.add_into(total, vector)
-                segments.add_into(weight, torch.full((vector.numel(),), sums.weight, dtype=torch.float64))
-        return torch.where(weight > 0, total / weight.clamp(min=1e-300), torch.zeros((), dtype=torch.float64)).to(first.dtype)
+        if not self.weight > 0:
+            raise UpdateError(f"the weights of {self.count} updates sum to {self.weight}: at least one must be positive")
+        vectors = {name: _mean(sums) for name, sums in sorted(self.vectors.items())}
+        scalars = {name: value / weight for name, (weight, value) in self.scalars.items() if weight > 0}
+        return Update("", self.weight, vectors, scalars)
 
 
-def _by_ranges(item: tuple[Coverage | None, Sums]) -> tuple[tuple[int, int], ...]:
-    coverage = item[0]
-    return () if coverage is None else coverage.params.ranges + coverage.buffers.ranges
+def _mean(sums: dict[Segments | None, Sum]) -> Tensor:
+    """Mean of a vector over updates that hold different elements of it."""
+    whole = sums.get(None)
+    if whole is not None and len(sums) == 1:
+        return whole.vector / whole.weight if whole.weight > 0 else torch.zeros_like(whole.vector)
+    size = whole.vector.numel() if whole is not None else next(s.size for s in sums if s is not None)
+    total = torch.zeros(size)
+    weight = torch.zeros(size, dtype=torch.float64)
+    for segments, sum in sorted(sums.items(), key=lambda item: () if item[0] is None else item[0].ranges):
+        segments = segments or Segments.all(size)
+        segments.add_into(total, sum.vector)
+        segments.add_into(weight, torch.full((sum.vector.numel(),), sum.weight, dtype=torch.float64))
+    return torch.where(weight > 0, total / weight.clamp(min=1e-300), 0.0).float()
 
 
 @dataclass
@@ -181,20 +169,29 @@ class Aggregator(Step, ABC):
     Attributes:
         partial: What hosts send.
         needs: Vectors and scalars that updates must bring beside "delta" for the rule to work.
-        laws: Which of the laws in tests/contracts it holds.
     """
 
     partial: ClassVar[type[Partial]] = WeightedSum
     needs: ClassVar[tuple[str, ...]] = ()
-    laws: ClassVar[frozenset[str]] = frozenset()
+
+    @property
+    def laws(self) -> frozenset[str]:
+        """Which it holds of "weights", "failure", "identity" and "robustness": see tests/contracts/test_laws_of_rules.py."""
+        return frozenset()
+
+    def bind(self, spec: ParamSpec) -> Self:
+        """The rule for vectors of this form; override it in rules that go by parameters' names."""
+        del spec
+        return self
 
     def init(self, params: Tensor) -> State:
         """State before the first round; params [d]."""
         del params
         return {}
 
-    def collect(self, update: Update) -> Partial:
-        """The partial of one update, on the host."""
+    def collect(self, update: Update, round: Round) -> Partial:
+        """The partial of one update, where the agent runs: nothing else of the update leaves it."""
+        del round
         return self.partial.of(update)
 
     @abstractmethod

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from raycollab.aggregation.base import Aggregator, Partial, WeightedSum
 from raycollab.config import require
-from raycollab.types import State, Update
+from raycollab.types import Round, State, Update
 
 
 @dataclass(frozen=True)
@@ -26,16 +26,21 @@ class Mean(Aggregator):
     weights: str = "examples"
     by_agent: Mapping[str, float] | None = None
 
-    laws = frozenset({"weights", "failure", "identity"})
-
     def __post_init__(self) -> None:
         require(self.weights in ("examples", "uniform"), "Mean.weights", self.weights, "must be 'examples' or 'uniform'")
         if self.by_agent is not None:
             good = all(weight >= 0 for weight in self.by_agent.values()) and sum(self.by_agent.values()) > 0
             require(good, "Mean.by_agent", dict(self.by_agent), "weights must be >= 0 and not all zero")
 
-    def collect(self, update: Update) -> Partial:
+    @property
+    def laws(self) -> frozenset[str]:
+        """Those of a mean; that weights count only where it goes by what agents report."""
+        reported = self.weights == "examples" and self.by_agent is None
+        return frozenset({"failure", "identity", "weights"} if reported else {"failure", "identity"})
+
+    def collect(self, update: Update, round: Round) -> Partial:
         """The update times its weight."""
+        del round
         if self.by_agent is not None:
             update = replace(update, weight=self.by_agent.get(update.agent, 0.0))
         elif self.weights == "uniform":

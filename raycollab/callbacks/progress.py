@@ -39,17 +39,23 @@ class Progress(Callback):
             self._console.print(f"... and {more} more agents")
         resumed = f", resumed after round {started.version}" if started.version else ""
         self._console.print(
-            f"{len(started.cards)} agents agreed on task {started.fingerprint}: {started.num_params:,} parameters are exchanged; "
-            f"ready after {started.seconds:.1f} s{resumed}\n"
+            f"{len(started.cards)} agents agreed on task {started.fingerprint}: "
+            f"{started.num_params:,} parameters are exchanged; ready after {started.seconds:.1f} s{resumed}\n",
+            soft_wrap=True,
         )
 
     def on_round(self, report: RoundReport) -> None:
         """One line."""
-        scores = {"train loss": report.train_loss, **{n: v for n, v in report.metrics.items() if n in ("loss", "accuracy", "auc")}}
+        scores = {
+            "train loss": report.train_loss,
+            **{n: v for n, v in report.metrics.items() if n in ("loss", "accuracy", "auc")},
+        }
         text = "  ".join(f"{name} {value:.4f}" for name, value in scores.items())
         megabytes = (report.bytes_up + report.bytes_down) / 1e6
         self._console.print(
-            f"round {report.index:>3}/{self._num_rounds}  {text}  {len(report.agents)} agents  {megabytes:.2f} MB  {report.seconds:.2f} s"
+            f"round {report.index:>3}/{self._num_rounds}  {text}  "
+            f"{len(report.agents)} agents  {megabytes:.2f} MB  {report.seconds:.2f} s",
+            soft_wrap=True,
         )
         for failure in report.failures:
             self._console.print(f"  left out: {failure.agent}: {failure.message}", style="yellow", markup=False)
@@ -61,7 +67,9 @@ class Progress(Callback):
         self._console.print(agent_table(rows[:_MAX_AGENT_LINES]))
         self._console.print(f"\non the shared test set:\n{result.report()}", markup=False)
         self._console.print(f"\nrun folder: {result.path}", soft_wrap=True)
-        self._console.print(f"next: raycollab predict {result.path} DATA.parquet --out predictions.parquet", soft_wrap=True)
+        self._console.print(
+            f"next: raycollab predict {result.path} DATA.parquet --out predictions.parquet", soft_wrap=True
+        )
 
 
 def summarised(rows: Sequence[Mapping[str, Any]], learners: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -69,12 +77,28 @@ def summarised(rows: Sequence[Mapping[str, Any]], learners: Mapping[str, str]) -
     agents: dict[str, dict[str, Any]] = {}
     for row in rows:
         name = row["agent"]
-        total = agents.setdefault(name, {"agent": name, "learner": learners.get(name, ""), "rounds": 0, "seconds": 0.0, "bytes_sent": 0, "failures": 0})
+        total = agents.setdefault(
+            name,
+            {
+                "agent": name,
+                "learner": learners.get(name, ""),
+                "rounds": 0,
+                "seconds": 0.0,
+                "bytes_sent": 0,
+                "failures": 0,
+            },
+        )
         if row.get("failure"):
             total["failures"] += 1
             continue
         total["rounds"] += 1
         total["seconds"] += row["seconds"]
         total["bytes_sent"] += row["bytes_sent"]
-        total.update({key: row[key] for key in ("examples", "loss", "norm", "val_accuracy", "val_loss") if row.get(key) is not None})
+        total.update(
+            {
+                key: row[key]
+                for key in ("examples", "loss", "norm", "val_accuracy", "val_loss")
+                if row.get(key) is not None
+            }
+        )
     return list(agents.values())

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from raycollab.errors import UpdateError
 from raycollab.params import FlatModel
+from raycollab.spec import BUFFERS, DELTA
 from raycollab.task import Problem
-from raycollab.types import BUFFERS, DELTA, Round, Update
+from raycollab.types import Round, Update
 
 
 def local_update(

@@ -13,6 +13,7 @@ from raycollab.learners.base import Learner
 from raycollab.learners.local import clip_gradients, local_update
 from raycollab.params import FlatModel
 from raycollab.task import Problem
+from raycollab.tree import map_leaves
 from raycollab.types import Round, State, Update
 
 _NOT_ELEMENTWISE = ("Muon", "LBFGS", "Adafactor", "SparseAdam")
@@ -42,11 +43,24 @@ class Optimizer(Learner):
     keep_state: bool = False
 
     def __post_init__(self) -> None:
-        known = sorted(n for n, v in vars(torch.optim).items() if isinstance(v, type) and n not in (*_NOT_ELEMENTWISE, "Optimizer"))
+        known = sorted(
+            n for n, v in vars(torch.optim).items() if isinstance(v, type) and n not in (*_NOT_ELEMENTWISE, "Optimizer")
+        )
         require(self.name in known, "Optimizer.name", self.name, f"must be one of {', '.join(known)}")
         for name in ("epochs", "batch_size"):
             require(getattr(self, name) >= 1, f"Optimizer.{name}", getattr(self, name), "must be >= 1")
-        require(self.steps is None or self.steps >= 1, "Optimizer.steps", self.steps, "must be >= 1, or null for whole epochs")
+        require(
+            self.steps is None or self.steps >= 1,
+            "Optimizer.steps",
+            self.steps,
+            "must be >= 1, or null for whole epochs",
+        )
+        require(
+            self.max_grad_norm is None or self.max_grad_norm > 0,
+            "Optimizer.max_grad_norm",
+            self.max_grad_norm,
+            "must be > 0",
+        )
         self._make([torch.zeros(1, requires_grad=True)])
 
     def _make(self, tensors: list[Tensor]) -> torch.optim.Optimizer:
@@ -62,13 +76,17 @@ class Optimizer(Learner):
             flat.grad = grad
         optimizer = self._make(model.flats)
         if state:
-            optimizer.load_state_dict({"state": dict(enumerate(state["state"])), "param_groups": optimizer.state_dict()["param_groups"]})
+            own = map_leaves(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, state["state"])
+            groups = optimizer.state_dict()["param_groups"]
+            optimizer.load_state_dict({"state": dict(enumerate(own)), "param_groups": groups})  # keeps what it is given
 
         def step(model: FlatModel) -> None:
             if self.max_grad_norm is not None:
                 clip_gradients(model, self.max_grad_norm)
             optimizer.step()
 
-        update = local_update(problem, params, round, step=step, batch_size=self.batch_size, epochs=self.epochs, steps=self.steps)
-        kept = [dict(optimizer.state_dict()["state"][i]) for i in range(len(model.flats))] if self.keep_state else []
-        return update, {"state": kept} if kept else {}
+        update = local_update(
+            problem, params, round, step=step, batch_size=self.batch_size, epochs=self.epochs, steps=self.steps
+        )
+        kept = optimizer.state_dict()["state"] if self.keep_state else {}  # empty for a rule without memory
+        return update, {"state": [dict(kept[index]) for index in range(len(model.flats))]} if kept else {}

@@ -48,21 +48,35 @@ class SGD(Learner):
         require(0 <= self.momentum < 1, "SGD.momentum", self.momentum, "must be in [0, 1)")
         require(self.weight_decay >= 0, "SGD.weight_decay", self.weight_decay, "must be >= 0")
         require(not self.nesterov or self.momentum > 0, "SGD.nesterov", self.nesterov, "needs momentum > 0")
-        require(not self.keep_momentum or self.momentum > 0, "SGD.keep_momentum", self.keep_momentum, "needs momentum > 0")
+        require(
+            not self.keep_momentum or self.momentum > 0, "SGD.keep_momentum", self.keep_momentum, "needs momentum > 0"
+        )
         for name in ("epochs", "batch_size"):
             require(getattr(self, name) >= 1, f"SGD.{name}", getattr(self, name), "must be >= 1")
-        require(self.steps is None or self.steps >= 1, "SGD.steps", self.steps, "must be >= 1, or null for whole epochs")
-        require(self.max_grad_norm is None or self.max_grad_norm > 0, "SGD.max_grad_norm", self.max_grad_norm, "must be > 0")
+        require(
+            self.steps is None or self.steps >= 1, "SGD.steps", self.steps, "must be >= 1, or null for whole epochs"
+        )
+        require(
+            self.max_grad_norm is None or self.max_grad_norm > 0, "SGD.max_grad_norm", self.max_grad_norm, "must be > 0"
+        )
 
     def update(self, problem: Problem, params: Tensor, state: State, round: Round) -> tuple[Update, State]:
         """Take this round's steps."""
         flats = problem.model.flats
-        velocities = [v.clone() for v in state["velocity"]] if state else [torch.zeros_like(f) for f in flats] if self.momentum else []
+        velocities = (
+            [v.clone() for v in state["velocity"]]
+            if state
+            else [torch.zeros_like(f) for f in flats]
+            if self.momentum
+            else []
+        )
 
         def step(model: FlatModel) -> None:
             self.step(model, velocities)
 
-        update = local_update(problem, params, round, step=step, batch_size=self.batch_size, epochs=self.epochs, steps=self.steps)
+        update = local_update(
+            problem, params, round, step=step, batch_size=self.batch_size, epochs=self.epochs, steps=self.steps
+        )
         return update, {"velocity": velocities} if self.keep_momentum else {}
 
     def step(self, model: FlatModel, velocities: list[Tensor]) -> None:

@@ -24,7 +24,12 @@ class CNN(Model):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "channels", tuple(self.channels))
-        require(self.size >> len(self.channels) >= 1, "CNN.size", self.size, f"is halved {len(self.channels)} times by channels={self.channels}")
+        require(
+            self.size >> len(self.channels) >= 1,
+            "CNN.size",
+            self.size,
+            f"is halved {len(self.channels)} times by channels={self.channels}",
+        )
         require(self.num_outputs >= 1, "CNN.num_outputs", self.num_outputs, "must be >= 1")
 
     def build(self) -> nn.Module:

@@ -1,6 +1,7 @@
 """A multilayer perceptron."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from torch import nn
 
@@ -29,6 +30,6 @@ class MLP(Model):
         """Make the module."""
         widths = (self.num_features, *self.hidden)
         layers: list[nn.Module] = [nn.Flatten()]
-        for before, after in zip(widths[:-1], widths[1:], strict=True):
+        for before, after in pairwise(widths):
             layers += [nn.Linear(before, after), nn.ReLU()]
         return nn.Sequential(*layers, nn.Linear(widths[-1], self.num_outputs))

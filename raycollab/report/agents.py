@@ -22,6 +22,7 @@ _COLUMNS = (
     "bytes_sent",
     "failures",
 )
+_HEADINGS = {"val_accuracy": "val acc", "bytes_sent": "sent", "failures": "failed"}
 _TEXT_COLUMNS = ("agent", "learner")
 _NORMAL_MAD = 1.4826  # scales the MAD of normal values to their standard deviation
 _SMALLEST_SPREAD = 0.02  # when nearly all agents agree, a difference of this size is still ordinary
@@ -42,9 +43,10 @@ def agent_table(rows: Sequence[Mapping[str, object]]) -> Table:
     metric = "val_accuracy" if "val_accuracy" in columns else "accuracy"
     accuracies = {str(place): row.get(metric) for place, row in enumerate(rows)}
     drifting = flag_drift({place: float(value) for place, value in accuracies.items() if isinstance(value, Real)})
-    table = Table()
+    table = Table(box=None, pad_edge=False)
     for column in columns:
-        table.add_column(column, justify="left" if column in _TEXT_COLUMNS else "right")
+        heading = _HEADINGS.get(column, column)
+        table.add_column(heading, justify="left" if column in _TEXT_COLUMNS else "right", no_wrap=True)
     if drifting:
         table.add_column("note")
     for place, row in enumerate(rows):

@@ -5,7 +5,16 @@ from collections.abc import Mapping, Sequence
 from raycollab.types import AgentCard
 
 
-def model_card(*, name: str, task: str, num_params: int, metrics: Mapping[str, float], cards: Sequence[AgentCard], rounds: int, report: str) -> str:
+def model_card(
+    *,
+    name: str,
+    task: str,
+    num_params: int,
+    metrics: Mapping[str, float],
+    cards: Sequence[AgentCard],
+    rounds: int,
+    report: str,
+) -> str:
     """Markdown: what the model does, who took part, how it scores.
 
     Args:

@@ -19,7 +19,7 @@ from raycollab.rng import derive_seed
 from raycollab.storage import Storage
 from raycollab.task import Task
 from raycollab.tree import map_leaves
-from raycollab.types import AgentCard, AgentReport, Assignment, Failure, Round, Update
+from raycollab.types import AgentCard, AgentReport, Assignment, Failure, Round
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,11 @@ class BlockResult:
     failures: tuple[Failure, ...]
 
 
-def build_model(task: Task, exchange: Exchange, seed: int, device: str = "cpu") -> FlatModel:
-    """Build a task's model with the run's initial weights, the same in every process."""
+def build_model(task: Task, exchange: Exchange, seed: int, device: str = "cpu", *, whole: bool = True) -> FlatModel:
+    """Build a task's model with the run's initial weights, the same in every process; `whole` is FlatModel's."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "model"))
-        return FlatModel(task.model(), exchange, device)
+        return FlatModel(task.model(), exchange, device, whole=whole)
 
 
 class Host:
@@ -77,7 +77,8 @@ class Host:
 
     def open(self, offer: Offer) -> list[AgentCard | Failure]:
         """Let every agent agree to the task and open its shard; one card or failure each."""
-        with _threads(self._session.threads):
+        self._aggregator = self._session.chain.aggregator.bind(offer.spec)
+        with fixed_threads(self._session.threads):
             return [self._open(agent, offer) for agent in self._declared.values()]
 
     def _open(self, agent: Agent, offer: Offer) -> AgentCard | Failure:
@@ -95,7 +96,7 @@ class Host:
         for known, model in self._models:
             if known == task:
                 return model
-        model = build_model(task, self._session.exchange, self._session.seed, self._device)
+        model = build_model(task, self._session.exchange, self._session.seed, self._device, whole=False)
         self._models.append((task, model))
         return model
 
@@ -111,13 +112,13 @@ class Host:
                     failures.append(outcome)
                 else:
                     reports.append(outcome[1])
-                    yield self._session.chain.aggregator.collect(outcome[0])
+                    yield outcome[0]
 
-        with _threads(self._session.threads):
+        with fixed_threads(self._session.threads):
             partial = add_up(partials())
         return BlockResult(block.index, _on_cpu(partial), tuple(reports), tuple(failures))
 
-    def _update(self, round: Round, assignment: Assignment) -> tuple[Update, AgentReport] | Failure:
+    def _update(self, round: Round, assignment: Assignment) -> tuple[Partial, AgentReport] | Failure:
         name = assignment.agent
 
         def stop() -> bool:
@@ -127,7 +128,8 @@ class Host:
             live = self._agents[name]
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(round.seed_for("torch", name))
-                return live.update(round, assignment, stop)
+                update, report = live.update(round, assignment, stop)
+                return self._aggregator.collect(update, round), report
         except Exception as error:  # whatever a party's code raises is data: it costs this agent this round
             return _failure(name, error)
 
@@ -138,10 +140,12 @@ class Host:
     def validate(self, vectors: Mapping[str, Tensor], last_rounds: Mapping[str, int]) -> dict[str, Statistics | Failure]:
         """Score vectors on the own validation split of each of these agents."""
         outcomes: dict[str, Statistics | Failure] = {}
-        with _threads(self._session.threads):
+        with fixed_threads(self._session.threads):
             for name, last_round in last_rounds.items():
                 try:
-                    outcomes[name] = self._agents[name].validate(vectors, last_round)
+                    with torch.random.fork_rng(devices=[]):
+                        torch.manual_seed(derive_seed(self._session.seed, "validate", name))
+                        outcomes[name] = self._agents[name].validate(vectors, last_round)
                 except Exception as error:  # as above: a failed score is a row in the report
                     outcomes[name] = _failure(name, error)
         return outcomes
@@ -171,7 +175,7 @@ def _on_cpu(tree: Any) -> Any:
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
+def fixed_threads(count: int) -> Iterator[None]:
     """Compute with this many threads, whatever the process had: their number can change the last bits of a result."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)

@@ -31,9 +31,11 @@ def cluster(address: str | None = None) -> Iterator[None]:
         yield
         return
     address = address or os.environ.get("RAY_ADDRESS") or "local"
-    quiet = {"include_dashboard": False, "configure_logging": False} if address == "local" else {}
     try:
-        ray.init(address=address, log_to_driver=False, **quiet)
+        if address == "local":
+            ray.init(address="local", include_dashboard=False, configure_logging=False, log_to_driver=False)
+        else:
+            ray.init(address=address, log_to_driver=False)
     except (ConnectionError, AuthenticationError, RuntimeError, ValueError) as error:
         raise ClusterError(_explained(address, error)) from error
     try:
@@ -45,10 +47,14 @@ def cluster(address: str | None = None) -> Iterator[None]:
 def _explained(address: str, error: Exception) -> str:
     text = str(error).strip().splitlines()
     first = text[0] if text else type(error).__name__
-    if isinstance(error, AuthenticationError) or any(word in str(error).lower() for word in ("token", "unauthenticated", "authentication")):
+    if isinstance(error, AuthenticationError) or any(
+        word in str(error).lower() for word in ("token", "unauthenticated", "authentication")
+    ):
         return f"Ray cluster at {address}: {first}\n{_TOKEN_RECIPE}"
-    remedy = "check that `ray status --address ADDRESS` answers there, and that RAY_AUTH_MODE=token is set if it wants a token"
-    return f"Ray cluster at {address} cannot be reached: {first}; {remedy}, or leave --address out to run on this machine"
+    return (
+        f"Ray cluster at {address} cannot be reached: {first}; check that `ray status --address ADDRESS` answers there "
+        f"and that RAY_AUTH_MODE=token is set if it wants a token, or leave --address out to run on this machine"
+    )
 
 
 @dataclass(frozen=True)
@@ -95,26 +101,41 @@ def wait_for_resources(placement: Placement, timeout_s: float) -> None:
             asked = ", ".join(f"{amount:g} {name}" for name, amount in placement.needs().items() if amount)
             has = ", ".join(f"{there.get(name, 0.0):g} {name}" for name in ("CPU", "GPU"))
             raise ResourceError(
-                f"{placement.num_hosts} actors of {placement.cpus_per_host:g} CPU and {placement.gpus_per_host:g} GPU ask for {asked}; "
-                f"the cluster has {has} on {len(_nodes())} node(s). Lower ScalingConfig.gpus_per_host or cpus_per_host (a "
-                f"fraction shares one), raise agents_per_host, or add nodes"
+                f"{placement.num_hosts} actors of {placement.cpus_per_host:g} CPU and {placement.gpus_per_host:g} GPU "
+                f"(driver: {placement.gpus_for_driver:g} GPU) ask for {asked}; the cluster has {has} on {len(_nodes())} "
+                f"node(s). Lower ScalingConfig.gpus_per_host or cpus_per_host (a fraction shares one), raise "
+                f"agents_per_host, or add nodes"
             )
         time.sleep(0.5)
 
 
 def _fits_on_nodes(placement: Placement) -> bool:
-    """Whether every actor finds a node that holds it: fractions of a GPU are never cut across nodes."""
-    free = [dict(node["Resources"]) for node in _nodes()]
-    wants = [(placement.cpus_per_host, placement.gpus_per_host)] * placement.num_hosts + [(0.0, placement.gpus_for_driver)]
+    """Whether every actor finds a node that holds it; a fraction of a GPU comes out of one GPU."""
+    free = [(node["Resources"].get("CPU", 0.0), [1.0] * int(node["Resources"].get("GPU", 0))) for node in _nodes()]
+    wants = [(placement.cpus_per_host, placement.gpus_per_host)] * placement.num_hosts + [
+        (0.0, placement.gpus_for_driver)
+    ]
     for cpus, gpus in sorted(wants, key=lambda want: want[1], reverse=True):
-        for node in free:
-            if node.get("CPU", 0.0) + 1e-9 >= cpus and node.get("GPU", 0.0) + 1e-9 >= gpus:
-                node["CPU"] = node.get("CPU", 0.0) - cpus
-                node["GPU"] = node.get("GPU", 0.0) - gpus
+        for index, (cpus_left, gpus_left) in enumerate(free):
+            taken = _take_gpus(gpus_left, gpus)
+            if cpus_left + 1e-9 >= cpus and taken is not None:
+                free[index] = (cpus_left - cpus, taken)
                 break
         else:
             return False
     return True
+
+
+def _take_gpus(left: list[float], gpus: float) -> list[float] | None:
+    """What is left of each GPU of a node after an actor took its share; None if it does not fit."""
+    left = sorted(left)
+    if gpus > 1:
+        whole = [share for share in left if share == 1.0]
+        return left[: len(left) - int(gpus)] if len(whole) >= gpus else None
+    for index, share in enumerate(left):
+        if share + 1e-9 >= gpus:
+            return [*left[:index], share - gpus, *left[index + 1 :]]
+    return left if not gpus else None
 
 
 def _nodes() -> list[dict]:

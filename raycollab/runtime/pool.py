@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
-
 from raycollab.agent import Agent, Offer
 from raycollab.aggregation import Partial, add_up
 from raycollab.errors import ConfigError
@@ -162,9 +160,10 @@ class LocalPool(Pool):
 
     def validate(self, round: Round, last_rounds: Mapping[str, int]) -> dict[str, Statistics | Failure]:
         """Score host by host."""
+        sent, _ = self._crossed(round, seed=round.seed_for("down"))
         outcomes: dict[str, Statistics | Failure] = {}
         for place, names in self._layout.by_host(list(last_rounds)).items():
-            outcomes.update(self._hosts[place].validate(round.vectors, {name: last_rounds[name] for name in names}))
+            outcomes.update(self._hosts[place].validate(sent.vectors, {name: last_rounds[name] for name in names}))
         return outcomes
 
     def save(self, storage: Storage, last_rounds: Mapping[str, int]) -> None:

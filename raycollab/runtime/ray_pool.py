@@ -12,6 +12,7 @@ from ray.actor import ActorHandle
 from raycollab.agent import Agent, Offer
 from raycollab.errors import ResourceError
 from raycollab.metrics import Statistics
+from raycollab.runtime.actors import HostActor
 from raycollab.runtime.host import Block, BlockResult, Host, Session
 from raycollab.runtime.placement import Placement
 from raycollab.runtime.pool import Collected, Layout, Pool, collect
@@ -20,39 +21,23 @@ from raycollab.storage import Storage
 from raycollab.types import AgentCard, Assignment, Failure, Round
 
 
-@ray.remote(concurrency_groups={"control": 1})
-class HostActor:
-    """One host in a process of its own, on the GPU that Ray pinned it to, or on the CPU."""
+class PackedHost:
+    """A host that rounds reach as arrays, and whose results leave as arrays: what runs inside a HostActor."""
 
-    def __init__(self, session: Session, agents: Sequence[Agent], codec: Codec | None, gpus: float):
+    def __init__(self, session: Session, agents: Sequence[Agent], codec: Codec | None, device: str):
         self._codec = codec
-        self._host = Host(session, agents, device(gpus))
-
-    def open(self, offer: Offer) -> list[AgentCard | Failure]:
-        """See Host.open."""
-        return self._host.open(offer)
+        self._host = Host(session, agents, device)
+        self.open, self.stop = self._host.open, self._host.stop
+        self.save, self.restore = self._host.save, self._host.restore
 
     def run(self, packed_round: Any, block: Block, seed: int) -> Any:
-        """See Host.run; the round arrives and the result leaves as arrays."""
+        """See Host.run."""
         result = self._host.run(unpack(packed_round, self._codec), block)
         return pack(result, self._codec, seed=seed)
 
     def validate(self, packed_round: Any, last_rounds: Mapping[str, int]) -> dict[str, Statistics | Failure]:
         """See Host.validate."""
         return self._host.validate(unpack(packed_round, self._codec).vectors, last_rounds)
-
-    def save(self, storage: Storage, last_rounds: Mapping[str, int]) -> None:
-        """See Host.save."""
-        self._host.save(storage, last_rounds)
-
-    def restore(self, storage: Storage, names: Sequence[str]) -> None:
-        """See Host.restore."""
-        self._host.restore(storage, names)
-
-    @ray.method(concurrency_group="control")
-    def stop(self, index: int, attempt: int) -> None:
-        """See Host.stop; answers while `run` is busy."""
-        self._host.stop(index, attempt)
 
 
 def device(gpus: float) -> str:
@@ -63,7 +48,10 @@ def device(gpus: float) -> str:
     if not gpus:
         return "cpu"
     if not torch.cuda.is_available():
-        raise ResourceError(f"Ray gave this actor GPU {ray.get_gpu_ids()}, but torch {torch.__version__} sees none; install a CUDA build")
+        raise ResourceError(
+            f"Ray gave this actor GPU {ray.get_gpu_ids()}, but torch {torch.__version__} sees none; "
+            f"install a CUDA build of torch"
+        )
     if gpus < 1:
         torch.cuda.set_per_process_memory_fraction(gpus)
     return "cuda:0"
@@ -77,21 +65,24 @@ class HostSpecs:
     placement: Placement
     session: Any  # reference to a Session
     agents: tuple[Any, ...]  # a reference to each host's agents
-    codec: Codec | None
+    codec: Any  # reference to a Codec or None
 
     @classmethod
-    def put(cls, layout: Layout, placement: Placement, session: Session, agents: Sequence[Agent], codec: Codec | None) -> "HostSpecs":
+    def put(
+        cls, layout: Layout, placement: Placement, session: Session, agents: Sequence[Agent], codec: Codec | None
+    ) -> "HostSpecs":
         """Put what the hosts need into the object store, each host's agents apart."""
         groups: list[list[Agent]] = [[] for _ in range(layout.num_hosts)]
         for index, agent in enumerate(agents):
             groups[layout.host_of(index)].append(agent)
-        return cls(layout, placement, ray.put(session), tuple(ray.put(group) for group in groups), codec)
+        return cls(layout, placement, ray.put(session), tuple(ray.put(group) for group in groups), ray.put(codec))
 
     def start(self, host: int) -> ActorHandle:
         """Start one actor; returns at once."""
         place = self.placement
-        options = HostActor.options(num_cpus=place.cpus_per_host, num_gpus=place.gpus_per_host, max_restarts=0)
-        return options.remote(self.session, self.agents[host], self.codec, place.gpus_per_host)
+        reserve = {"num_cpus": place.cpus_per_host, "num_gpus": place.gpus_per_host}
+        actor = ray.remote(concurrency_groups={"control": 1}, max_restarts=0, **reserve)(HostActor)
+        return actor.remote([self.session, self.agents[host], self.codec], place.gpus_per_host)
 
 
 class RayPool(Pool):
@@ -104,10 +95,12 @@ class RayPool(Pool):
         round_timeout_s: For a round, after which late agents are left out.
     """
 
-    def __init__(self, specs: HostSpecs, handles: Sequence[ActorHandle], *, start_timeout_s: float, round_timeout_s: float):
+    def __init__(
+        self, specs: HostSpecs, handles: Sequence[ActorHandle], *, start_timeout_s: float, round_timeout_s: float
+    ):
         self._specs = specs
         self._layout = specs.layout
-        self._codec = specs.codec
+        self._codec = ray.get(specs.codec)
         self._handles = list(handles)
         self._start_timeout_s = start_timeout_s
         self._round_timeout_s = round_timeout_s
@@ -121,17 +114,24 @@ class RayPool(Pool):
         Raises: ResourceError if actors have not started in time.
         """
         self._offer = offer
-        answers = self._ask({host: handle.open.remote(offer) for host, handle in enumerate(self._handles)}, self._start_timeout_s)
+        answers = self._ask(
+            {host: handle.open.remote(offer) for host, handle in enumerate(self._handles)}, self._start_timeout_s
+        )
         late = [host for host, answer in answers.items() if isinstance(answer, Failure) and answer.error == "Timeout"]
         if late:
+            place = self._specs.placement
             raise ResourceError(
-                f"{len(late)} of {len(self._handles)} actors did not start within start_timeout_s={self._start_timeout_s:g}; "
-                f"each asks for {self._specs.placement.cpus_per_host:g} CPU and {self._specs.placement.gpus_per_host:g} GPU, "
-                f"available now: {_available()}"
+                f"{len(late)} of {len(self._handles)} actors did not start within "
+                f"start_timeout_s={self._start_timeout_s:g}; each asks for {place.cpus_per_host:g} CPU and "
+                f"{place.gpus_per_host:g} GPU, available now: {_available()}"
             )
         outcomes: list[AgentCard | Failure] = []
         for host, answer in sorted(answers.items()):
-            outcomes += [Failure(name, answer.error, answer.message) for name in self._names_of(host)] if isinstance(answer, Failure) else answer
+            outcomes += (
+                [Failure(name, answer.error, answer.message) for name in self._names_of(host)]
+                if isinstance(answer, Failure)
+                else answer
+            )
         return outcomes
 
     def run(self, round: Round, assignments: Sequence[Assignment]) -> Collected:
@@ -163,8 +163,13 @@ class RayPool(Pool):
     def validate(self, round: Round, last_rounds: Mapping[str, int]) -> dict[str, Statistics | Failure]:
         """Score on all hosts side by side."""
         sent, _ = self._sent(round)
-        groups = {host: names for host, names in self._layout.by_host(list(last_rounds)).items() if host not in self._dead}
-        refs = {host: self._handles[host].validate.remote(sent, {n: last_rounds[n] for n in names}) for host, names in groups.items()}
+        groups = {
+            host: names for host, names in self._layout.by_host(list(last_rounds)).items() if host not in self._dead
+        }
+        refs = {
+            host: self._handles[host].validate.remote(sent, {n: last_rounds[n] for n in names})
+            for host, names in groups.items()
+        }
         outcomes: dict[str, Statistics | Failure] = {}
         for host, answer in self._ask(refs, self._round_timeout_s).items():
             if isinstance(answer, Failure):
@@ -186,7 +191,13 @@ class RayPool(Pool):
 
     def restore(self, storage: Storage, names: Sequence[str]) -> None:
         """Restore on the agents' side, all hosts side by side."""
-        self._ask({host: self._handles[host].restore.remote(storage, group) for host, group in self._layout.by_host(names).items()}, self._start_timeout_s)
+        self._ask(
+            {
+                host: self._handles[host].restore.remote(storage, group)
+                for host, group in self._layout.by_host(names).items()
+            },
+            self._start_timeout_s,
+        )
 
     def saved_at(self, storage: Storage) -> None:
         """Restore the agents of a revived actor from here."""
@@ -222,13 +233,15 @@ class RayPool(Pool):
             self._dead.add(host)
 
     def _revive(self, host: int) -> None:
-        """Start a dead host again, with what its agents last stored; if it does not start, its agents fail this round."""
+        """Start a dead host again, with what its agents last stored; else its agents fail this round."""
         self._handles[host] = self._specs.start(host)
         answer = self._ask({host: self._handles[host].open.remote(self._offer)}, self._start_timeout_s)[host]
         if isinstance(answer, Failure):
             return
         if self._saved is not None:
-            self._ask({host: self._handles[host].restore.remote(self._saved, self._names_of(host))}, self._start_timeout_s)
+            self._ask(
+                {host: self._handles[host].restore.remote(self._saved, self._names_of(host))}, self._start_timeout_s
+            )
         self._dead.discard(host)
 
     def _names_of(self, host: int) -> list[str]:

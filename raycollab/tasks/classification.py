@@ -11,7 +11,7 @@ from raycollab.config import require
 from raycollab.errors import DataError, ModelError
 from raycollab.metrics import Average, Confusion, RankCounts, Statistics
 from raycollab.models.base import Model
-from raycollab.params import ParamSpec
+from raycollab.spec import ParamSpec
 from raycollab.task import Fingerprint, Task
 from raycollab.types import Batch
 
@@ -24,7 +24,7 @@ class Classification(Task):
         net: Makes a module: inputs [b, ...] -> logits [b, num_classes].
         num_classes: Labels are 0 .. num_classes - 1.
         inputs: Column that the module is given.
-        label: Column of int64 labels [n].
+        label: Column of labels [n], whole numbers of an integer type.
         label_smoothing: Share of the target spread over all classes, in [0, 1).
         bad_rows: "error" refuses a shard with a NaN or infinity among its inputs, "drop" leaves such rows out and
             counts them.
@@ -50,7 +50,8 @@ class Classification(Task):
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Mean cross-entropy []."""
-        return functional.cross_entropy(model(batch[self.inputs]), batch[self.label], label_smoothing=self.label_smoothing)
+        labels = batch[self.label].long()
+        return functional.cross_entropy(model(batch[self.inputs]), labels, label_smoothing=self.label_smoothing)
 
     def count(self, batch: Batch) -> int:
         """Number of examples."""
@@ -58,10 +59,13 @@ class Classification(Task):
 
     def statistics(self, model: nn.Module, batch: Batch) -> Statistics:
         """Loss, confusion matrix and, for two classes, ranks of the scores."""
-        labels = batch[self.label]
+        labels = batch[self.label].long()
         logits = model(batch[self.inputs]).float()
         if logits.ndim != 2 or logits.shape[1] != self.num_classes:
-            raise ModelError(f"the model's output has shape {list(logits.shape)}; num_classes={self.num_classes} needs [{len(labels)}, {self.num_classes}]")
+            raise ModelError(
+                f"the model's output has shape {list(logits.shape)}; "
+                f"num_classes={self.num_classes} needs [{len(labels)}, {self.num_classes}]"
+            )
         total = functional.cross_entropy(logits, labels, reduction="sum").item()
         parts = {
             "loss": Average("loss", total, len(labels)),
@@ -85,12 +89,18 @@ class Classification(Task):
     def check(self, columns: Mapping[str, Tensor], where: str) -> Tensor:
         """Which rows can be learned from: those with finite inputs; bool [n].
 
-        Raises: DataError for a missing column, labels outside the range, or bad rows if `bad_rows` is "error".
+        Raises: DataError for a missing column, labels that are no whole numbers [n] or outside the range, or bad rows
+            if `bad_rows` is "error".
         """
         for name in (self.inputs, self.label):
             if name not in columns:
                 raise DataError(f"{where}: the task needs column {name!r}; there are: {', '.join(sorted(columns))}")
         labels = columns[self.label]
+        if labels.ndim != 1 or labels.is_floating_point():
+            raise DataError(
+                f"{where}: column {self.label!r} holds {labels.dtype} of shape {list(labels.shape)}; "
+                f"labels are one whole number per row: store them as integers"
+            )
         outside = (labels < 0) | (labels >= self.num_classes)
         if bool(outside.any()):
             row = int(outside.nonzero()[0])
@@ -99,11 +109,16 @@ class Classification(Task):
                 f"({int(outside.sum())} such rows); correct the labels or set num_classes"
             )
         inputs = columns[self.inputs]
-        finite = torch.isfinite(inputs).flatten(1).all(1) if inputs.is_floating_point() else torch.ones(len(inputs), dtype=torch.bool)
+        finite = (
+            torch.isfinite(inputs)[:, None].flatten(1).all(1)
+            if inputs.is_floating_point()
+            else torch.ones(len(inputs), dtype=torch.bool)
+        )
         if self.bad_rows == "error" and not bool(finite.all()):
             row = int((~finite).nonzero()[0])
             raise DataError(
-                f"{where}: row {row} of column {self.inputs!r} holds NaN or infinity ({int((~finite).sum())} such rows); "
+                f"{where}: row {row} of column {self.inputs!r} holds NaN or infinity "
+                f"({int((~finite).sum())} such rows); "
                 f"clean the data, or set bad_rows='drop' to leave them out"
             )
         return finite

@@ -1,14 +1,21 @@
 """A step that changes a delta: on an agent before aggregation, or on the driver after it."""
 
 from abc import ABC, abstractmethod
+from typing import Self
 
 from torch import Tensor
 
+from raycollab.spec import ParamSpec
 from raycollab.types import State, Step
 
 
 class Transform(Step, ABC):
     """Clip, noise, momentum: a frozen value with an explicit state."""
+
+    def bind(self, spec: ParamSpec) -> Self:
+        """The transform for vectors of this form; override it in those that go by parameters' names."""
+        del spec
+        return self
 
     def init(self, params: Tensor) -> State:
         """State before the first round; params [d]."""

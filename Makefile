@@ -1,0 +1,25 @@
+# `make run` and `make test` need nothing but Python >= 3.11 and make: each makes .venv first.
+PYTHON ?= python3
+BIN := .venv/bin
+.PHONY: run test test-all check clean
+
+run: .venv/installed
+	$(BIN)/raycollab run
+
+test: .venv/installed check
+	$(BIN)/python -m pytest -m "not long"
+
+test-all: .venv/installed
+	$(BIN)/python -m pytest
+
+check: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache

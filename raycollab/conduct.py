@@ -1,0 +1,97 @@
+"""One run from its start to its last file."""
+
+import platform
+import time
+from collections.abc import Iterator, Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+import torch
+from ray.actor import ActorHandle
+
+from raycollab.checkpoint import RunFolder
+from raycollab.deploy import save_model
+from raycollab.driver import Driver
+from raycollab.experiment import Plan
+from raycollab.report import model_card
+from raycollab.result import Result, statistics_report
+from raycollab.runtime.ray_pool import HostSpecs, RayPool, device
+from raycollab.types import AgentCard, RoundReport, Started
+
+Event = Started | RoundReport | Result
+
+
+def driver_on_ray(plan: Plan, specs: HostSpecs, handles: Sequence[ActorHandle], folder: RunFolder) -> Driver:
+    """A driver whose hosts are these actors; called inside the driver's own actor."""
+    policy = plan.failure
+    pool = RayPool(specs, handles, start_timeout_s=policy.start_timeout_s, round_timeout_s=policy.round_timeout_s)
+    return Driver(plan, pool, folder, device(specs.placement.gpus_for_driver))
+
+
+def conduct(driver: Driver, began: float) -> Iterator[Event]:
+    """Start, run all rounds, and write what is left to write into the run folder.
+
+    Args:
+        driver: The driver.
+        began: When the run was asked for, in seconds since the epoch.
+    """
+    cards = driver.start()
+    yield Started(
+        path=driver.folder.path,
+        fingerprint=driver.offer.fingerprint.digest(),
+        num_params=driver.offer.spec.num_params,
+        num_rounds=driver.plan.run.num_rounds,
+        version=driver.version,
+        cards=tuple(cards),
+        seconds=time.time() - began,
+    )
+    yield from driver.rounds()
+    yield _finish(driver, cards, began)
+
+
+def _finish(driver: Driver, cards: Sequence[AgentCard], began: float) -> Result:
+    folder, plan = driver.folder, driver.plan
+    rows = folder.rows()
+    agents = [agent for row in rows for agent in row["agent_rows"]]
+    history = [{name: value for name, value in row.items() if name != "agent_rows"} for row in rows]
+    metrics = driver.statistics.compute()
+    seconds = time.time() - began
+    report = statistics_report(driver.statistics)
+    card = model_card(
+        name=folder.name,
+        task=type(plan.task).__name__,
+        num_params=driver.offer.spec.num_params,
+        metrics=metrics,
+        cards=cards,
+        rounds=len(history),
+        report=report,
+    )
+    facts = {
+        "versions": versions(),
+        "metrics": metrics,
+        "fingerprint": driver.offer.fingerprint.digest(),
+        "input_shape": driver.input_shape(),
+    }
+    save_model(folder.storage.child("model"), plan.task, driver.module(), card=card, facts=facts)
+    folder.write_tables(history, agents)
+    folder.write_text("report.txt", report + "\n")
+    summary = {
+        "metrics": metrics,
+        "seconds": seconds,
+        "rounds": len(history),
+        "versions": versions(),
+        "seed": plan.run.seed,
+    }
+    folder.write_json("result.json", {**summary, "stop_reason": driver.stop_reason})
+    return Result(folder.path, metrics, history, agents, driver.statistics, driver.stop_reason, seconds)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a result depends on."""
+    packages = ("raycollab", "ray", "torch", "numpy", "pyarrow")
+    found = {"python": platform.python_version(), "torch": torch.__version__}
+    for package in packages:
+        try:
+            found.setdefault(package, version(package))
+        except PackageNotFoundError:  # run from a checkout that was not installed
+            found.setdefault(package, "unknown")
+    return found

@@ -1,0 +1,191 @@
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+
+from raycollab.agent import Agent, Offer
+from raycollab.aggregation import Mean, Median
+from raycollab.chains import chain
+from raycollab.data import Arrays, Parquet
+from raycollab.errors import UpdateError
+from raycollab.learners import SGD, Learner
+from raycollab.metrics import Statistics
+from raycollab.models import MLP
+from raycollab.params import Exchange
+from raycollab.runtime.host import Block, Host, Session, build_model
+from raycollab.spec import BUFFERS, DELTA, PARAMS
+from raycollab.storage import Storage
+from raycollab.tasks import Classification
+from raycollab.types import AgentCard, Assignment, Failure, Round
+
+TASK = Classification(MLP(3, 2, (4,)), 2)
+
+
+@dataclass(frozen=True)
+class Raises(Learner):
+    """Raises what it is given."""
+
+    error: Exception
+
+    def update(self, problem, params, state, round):
+        raise self.error
+
+
+@dataclass(frozen=True)
+class Noisy(SGD):
+    """Adds noise from torch's global stream, as dropout does."""
+
+    def update(self, problem, params, state, round):
+        update, state = super().update(problem, params, state, round)
+        return update.with_vectors(delta=torch.randn_like(update.vectors[DELTA])), state
+
+
+def data(seed, n=10):
+    generator = torch.Generator().manual_seed(seed)
+    return Arrays({"features": torch.randn(n, 3, generator=generator), "label": torch.arange(n) % 2})
+
+
+def agents(*learners):
+    return [Agent(f"a{i}", data(i), learner) for i, learner in enumerate(learners)]
+
+
+def session(rule=Mean(), exchange=Exchange(), seed=0):  # noqa: B008 - frozen
+    return Session(seed, TASK, chain(rule), exchange)
+
+
+def offer(exchange=Exchange(), seed=0):  # noqa: B008 - frozen
+    model = build_model(TASK, exchange, seed)
+    return model, Offer(TASK.fingerprint(model.spec), model.spec)
+
+
+def first_round(model, made, index=1, attempt=0):
+    vectors = {PARAMS: model.read(), BUFFERS: model.read_buffers()}
+    return Round(index, 0, index - 1, vectors, fingerprint=made.fingerprint.digest(), attempt=attempt)
+
+
+def opened(learners, **settings):
+    exchange = settings.get("exchange", Exchange())
+    model, made = offer(exchange)
+    host = Host(session(**settings), agents(*learners))
+    outcomes = host.open(made)
+    return host, first_round(model, made), outcomes
+
+
+def block(*names, last_round=0):
+    return Block(0, tuple(Assignment(name, 0, last_round) for name in names))
+
+
+def test_the_initial_weights_depend_on_the_runs_seed_alone():
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    first = build_model(TASK, Exchange(), 3).read()
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(6)
+    assert torch.equal(build_model(TASK, Exchange(), 3).read(), first)
+    assert not torch.equal(build_model(TASK, Exchange(), 4).read(), first)
+
+
+def test_open_gives_a_card_or_a_failure_for_each():
+    model, made = offer()
+    broken = [Agent("lost", Parquet("/nowhere/x.parquet"), SGD()), Agent("other", data(0), SGD(), approves="1")]
+    outcomes = Host(session(), [*agents(SGD()), *broken]).open(made)
+    assert [type(outcome) for outcome in outcomes] == [AgentCard, Failure, Failure]
+    assert outcomes[1].error == "DataError"
+    assert outcomes[1].message.startswith("agent 'lost': /nowhere/x.parquet: no file there")
+    assert outcomes[2].error == "TaskMismatchError"
+
+
+def test_a_block_is_the_sum_of_its_agents():
+    host, round, _ = opened([SGD(), SGD(lr=0.5), SGD()])
+    together = host.run(round, block("a0", "a1"))
+    alone = [host.run(round, block(name)) for name in ("a0", "a1")]
+    merged = alone[0].partial + alone[1].partial
+    assert torch.equal(together.partial.mean().vectors[DELTA], merged.mean().vectors[DELTA])
+    assert [report.agent for report in together.reports] == ["a0", "a1"]
+    assert together.partial.count == 2
+    assert together.failures == ()
+
+
+@pytest.mark.parametrize("rule", [Mean(), Median()])
+def test_a_failing_agent_costs_itself_alone(rule):
+    host, round, _ = opened([SGD(), Raises(ZeroDivisionError("by zero")), Raises(UpdateError("too long")), SGD()], rule=rule)
+    result = host.run(round, block("a0", "a1", "a2", "a3"))
+    assert [report.agent for report in result.reports] == ["a0", "a3"]
+    assert result.failures == (
+        Failure("a1", "ZeroDivisionError", "ZeroDivisionError: by zero"),
+        Failure("a2", "UpdateError", "too long"),
+    )
+    assert torch.equal(
+        rule.update(result.partial, {}, round.vectors[PARAMS], seed=0)[0].vectors[DELTA],
+        rule.update(host.run(round, block("a0", "a3")).partial, {}, round.vectors[PARAMS], seed=0)[0].vectors[DELTA],
+    )
+
+
+def test_a_block_in_which_all_fail_has_no_partial():
+    host, round, _ = opened([Raises(ValueError("x"))])
+    result = host.run(round, block("a0"))
+    assert result.partial is None
+    assert result.reports == ()
+    assert len(result.failures) == 1
+
+
+def test_an_agent_that_never_opened_fails():
+    host, round, _ = opened([SGD()])
+    assert [failure.agent for failure in host.run(round, block("a0", "nobody")).failures] == ["nobody"]
+
+
+def test_neighbours_and_order_do_not_matter_to_an_agent():
+    """Same bits alone, behind another one, and with noise from the global stream."""
+    results = []
+    for names in (("a0",), ("a1", "a0"), ("a0", "a1")):
+        host, round, _ = opened([Noisy(), Noisy()])
+        torch.rand(len(results) * 3)
+        before = torch.get_rng_state()
+        parts = {name: host.run(round, block(name)).partial.mean().vectors[DELTA] for name in names}
+        assert torch.equal(torch.get_rng_state(), before)
+        results.append(parts["a0"])
+    assert torch.equal(results[0], results[1])
+    assert torch.equal(results[0], results[2])
+
+
+def test_threads_are_given_back():
+    before = torch.get_num_threads()
+    host, round, _ = opened([SGD()])
+    host.run(round, block("a0"))
+    assert torch.get_num_threads() == before
+
+
+def test_stop_ends_this_attempt_and_no_later_one():
+    host, round, _ = opened([SGD()])
+    host.stop(1, 0)
+    stopped = host.run(round, block("a0"))
+    assert [failure.error for failure in stopped.failures] == ["RoundStopped"]
+    assert host.run(replace(round, attempt=1), block("a0")).failures == ()
+    assert host.run(replace(round, index=2), block("a0")).failures == ()
+
+
+def test_validate_scores_each_and_reports_failures():
+    host, round, _ = opened([SGD(), SGD()])
+    outcomes = host.validate(round.vectors, {"a0": 0, "nobody": 0})
+    assert isinstance(outcomes["a0"], Statistics)
+    assert outcomes["a0"].get("confusion").matrix.sum() == 1
+    assert isinstance(outcomes["nobody"], Failure)
+
+
+def test_saved_and_restored_agents_go_on(tmp_path):
+    settings = {"exchange": Exchange(exclude=("3.*",))}
+    host, round, _ = opened([SGD(momentum=0.9, keep_momentum=True), SGD()], **settings)
+    host.run(round, block("a0", "a1"))
+    storage = Storage(str(tmp_path))
+    host.save(storage, {"a0": 1, "a1": 1, "elsewhere": 1})
+    expected = host.run(replace(round, index=2), block("a0", "a1", last_round=1))
+    other, _, _ = opened([SGD(momentum=0.9, keep_momentum=True), SGD()], **settings)
+    other.restore(storage, ["a0", "a1", "elsewhere"])
+    got = other.run(replace(round, index=2), block("a0", "a1", last_round=1))
+    assert torch.equal(got.partial.mean().vectors[DELTA], expected.partial.mean().vectors[DELTA])
+    assert [report.fresh for report in got.reports] == [False, False]
+
+
+def test_agents_of_one_task_share_a_model():
+    host, _, _ = opened([SGD(), SGD()])
+    assert len(host._models) == 1

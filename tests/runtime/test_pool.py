@@ -1,0 +1,175 @@
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+
+from raycollab.agent import Agent, Offer
+from raycollab.aggregation import Mean, WeightedSum
+from raycollab.chains import chain
+from raycollab.data import Arrays
+from raycollab.errors import ConfigError
+from raycollab.learners import SGD
+from raycollab.models import MLP
+from raycollab.params import Exchange
+from raycollab.runtime.host import BlockResult, Session, build_model
+from raycollab.runtime.pool import Collected, Layout, LocalPool, collect
+from raycollab.runtime.wire import Codec
+from raycollab.spec import BUFFERS, DELTA, PARAMS
+from raycollab.storage import Storage
+from raycollab.tasks import Classification
+from raycollab.types import AgentReport, Assignment, Failure, Round, Update
+
+TASK = Classification(MLP(3, 2, (300,)), 2)
+NAMES = tuple(f"a{i}" for i in range(6))
+
+
+@dataclass(frozen=True)
+class Coarse(Codec):
+    """Rounds to quarters."""
+
+    def encode(self, vector, *, seed):
+        return {"quarters": (vector * 4).round().to(torch.int8).numpy()}
+
+    def decode(self, arrays):
+        return torch.from_numpy(arrays["quarters"].astype(np.float32)) / 4
+
+
+def agents(momentum=0.0):
+    generator = torch.Generator().manual_seed(0)
+    learner = SGD(lr=0.1, momentum=momentum, keep_momentum=momentum > 0)
+    shards = [
+        Arrays({"features": torch.randn(8, 3, generator=generator), "label": torch.arange(8) % 2}) for _ in NAMES
+    ]
+    return [Agent(name, shard, learner, val_fraction=0.25) for name, shard in zip(NAMES, shards, strict=True)]
+
+
+def pool(num_hosts=1, num_blocks=6, codec=None, momentum=0.0):
+    made = LocalPool(
+        Session(0, TASK, chain(Mean()), Exchange()), agents(momentum), num_blocks=num_blocks, num_hosts=num_hosts, codec=codec
+    )
+    model = build_model(TASK, Exchange(), 0)
+    offer = Offer(TASK.fingerprint(model.spec), model.spec)
+    cards = made.open(offer)
+    vectors = {PARAMS: model.read(), BUFFERS: model.read_buffers()}
+    return made, Round(1, 0, 0, vectors, fingerprint=offer.fingerprint.digest()), cards
+
+
+def work(*names, last_round=0):
+    return [Assignment(name, 0, last_round) for name in names]
+
+
+@pytest.mark.parametrize(("agents_", "blocks", "hosts"), [(6, 6, 1), (6, 6, 4), (10, 4, 3), (7, 7, 7), (1, 1, 1), (64, 10, 3)])
+def test_layout_laws(agents_, blocks, hosts):
+    """Every agent is in one block and every block on one host; sizes differ by one at most; an agent is on its block's host."""
+    names = tuple(f"n{i}" for i in range(agents_))
+    layout = Layout(names, blocks, hosts)
+    cut = layout.blocks_of(work(*names))
+    assert [a.agent for block in cut for a in block.assignments] == list(names)
+    assert [block.index for block in cut] == list(range(blocks))
+    sizes = [len(block.assignments) for block in cut]
+    assert max(sizes) - min(sizes) <= 1
+    for block in cut:
+        for assignment in block.assignments:
+            assert layout.host_of(names.index(assignment.agent)) == layout.host_of_block(block.index)
+    assert {layout.host_of_block(block) for block in range(blocks)} == set(range(hosts))
+    assert sorted(sum(layout.by_host(names).values(), [])) == sorted(names)
+
+
+def test_blocks_do_not_depend_on_hosts_or_on_the_order_asked():
+    one, three = Layout(NAMES, 3, 1), Layout(NAMES, 3, 3)
+    assert one.blocks_of(work("a5", "a0", "a1")) == three.blocks_of(work("a0", "a1", "a5"))
+    assert [block.index for block in one.blocks_of(work("a5", "a0", "a1"))] == [0, 2]
+    assert three.by_host(["a5", "a0"]) == {0: ["a0"], 2: ["a5"]}
+
+
+def test_more_hosts_than_blocks():
+    with pytest.raises(ConfigError, match=r"4 hosts for num_blocks=3: a block is never cut.*raise RunConfig.num_blocks or"):
+        Layout(NAMES, 3, 4)
+    with pytest.raises(ConfigError, match="4 hosts for num_blocks=3"):
+        LocalPool(Session(0, TASK, chain(Mean()), Exchange()), agents(), num_blocks=3, num_hosts=4)
+
+
+def result(index, weight, failed=()):
+    partial = WeightedSum.of(Update(str(index), weight, {DELTA: torch.tensor([float(index)])})) if weight else None
+    reports = (AgentReport(f"r{index}"),) if weight else ()
+    return BlockResult(index, partial, reports, tuple(Failure(name, "E", "x") for name in failed))
+
+
+def test_collect_adds_in_block_order_whatever_the_order_of_arrival():
+    results = [result(2, 1.0), result(0, 3.0, ["f0"]), result(1, 0.0, ["f1"])]
+    for order in (results, results[::-1]):
+        got = collect(order, 10, 20)
+        assert got.total.mean().vectors[DELTA].tolist() == [0.5]
+        assert [report.agent for report in got.reports] == ["r0", "r2"]
+        assert [failure.agent for failure in got.failures] == ["f0", "f1"]
+        assert (got.bytes_up, got.bytes_down) == (10, 20)
+    assert collect([], 0, 0).total is None
+
+
+def test_two_collections_together():
+    nothing = Collected(None, (), (), 0, 0)
+    both = nothing.plus(collect([result(0, 1.0)], 1, 2)).plus(collect([result(4, 1.0, ["f"])], 3, 4)).plus(nothing)
+    assert both.total.mean().vectors[DELTA].tolist() == [2.0]
+    assert (len(both.reports), len(both.failures), both.bytes_up, both.bytes_down) == (2, 1, 4, 6)
+
+
+def test_cards_come_in_the_order_of_the_agents():
+    for hosts in (1, 4):
+        assert [card.agent for card in pool(hosts)[2]] == list(NAMES)
+
+
+@pytest.mark.parametrize("codec", [None, Coarse()])
+@pytest.mark.parametrize("hosts", [2, 3, 6])
+def test_the_number_of_hosts_changes_nothing(hosts, codec):
+    merged = []
+    for count in (1, hosts):
+        made, round, _ = pool(count, codec=codec)
+        got = made.run(round, work(*NAMES))
+        merged.append(got.total.mean().vectors[DELTA])
+        assert got.bytes_down > 0
+    assert torch.equal(*merged)
+
+
+def test_bytes_are_what_crosses():
+    """Down: the vectors once a host; up: a delta a block."""
+    made, round, _ = pool(num_hosts=2, num_blocks=3)
+    size = 4 * round.vectors[PARAMS].numel()
+    got = made.run(round, work(*NAMES))
+    assert got.bytes_down == 2 * size
+    assert got.bytes_up == 3 * size
+    assert made.run(round, work("a0")).bytes_down == size
+
+
+def test_a_codec_makes_it_smaller_and_what_it_loses_is_lost():
+    made, round, _ = pool(codec=Coarse())
+    got = made.run(round, work("a0"))
+    assert got.bytes_down == round.vectors[PARAMS].numel()
+    delta = got.total.mean().vectors[DELTA] * 6  # weight
+    assert torch.equal(delta, (delta * 4).round() / 4)
+
+
+def test_agents_score_what_crossed_the_wire():
+    made, round, _ = pool(codec=Coarse())
+    plain, _, _ = pool()
+    rough = replace(round, vectors={**round.vectors, PARAMS: (round.vectors[PARAMS] * 4).round() / 4})
+    assert made.validate(round, {"a0": 0})["a0"] == plain.validate(rough, {"a0": 0})["a0"]
+    assert made.validate(round, {"a0": 0})["a0"] != plain.validate(round, {"a0": 0})["a0"]
+
+
+def test_validate_asks_those_who_are_named():
+    made, round, _ = pool(num_hosts=3)
+    assert set(made.validate(round, {"a5": 0, "a1": 0})) == {"a1", "a5"}
+
+
+def test_save_and_restore_over_another_number_of_hosts(tmp_path):
+    made, round, _ = pool(num_hosts=3, momentum=0.9)
+    made.run(round, work(*NAMES))
+    made.save(Storage(str(tmp_path)), dict.fromkeys(NAMES, 1))
+    second = replace(round, index=2)
+    expected = made.run(second, work(*NAMES, last_round=1))
+    other, _, _ = pool(num_hosts=1, momentum=0.9)
+    other.restore(Storage(str(tmp_path)), list(NAMES))
+    got = other.run(second, work(*NAMES, last_round=1))
+    assert torch.equal(got.total.mean().vectors[DELTA], expected.total.mean().vectors[DELTA])
+    assert not any(report.fresh for report in got.reports)

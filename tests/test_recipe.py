@@ -1,0 +1,159 @@
+import dataclasses
+import json
+
+import pytest
+import torch
+
+import raycollab
+from raycollab import aggregation, config, data, learners, metrics, models, modes, params, tasks, transforms
+from raycollab.errors import ConfigError
+from raycollab.models import MLP, Module
+from raycollab.population import Parties, Split
+from raycollab.recipe import class_path, from_plain, only_in_python, plain_fields, to_plain
+
+DIGITS = data.Digits("train")
+AGENT = raycollab.Agent("a", DIGITS, learners.SGD())
+SETTINGS = [
+    config.RunConfig(name="x", target="accuracy >= 0.9", patience=3),
+    config.ScalingConfig(agents_per_host=2),
+    config.FailureConfig(min_agents=0.5),
+    config.CheckpointConfig(every=2),
+    params.Exchange(exclude=("head.*",)),
+    models.CNN(3, channels=(4, 8)),
+    models.MLP(4, 2, hidden=(3,)),
+    models.Module("torch.nn:Linear", {"in_features": 2, "out_features": 1}),
+    tasks.Classification(MLP(4, 2), 2, label_smoothing=0.1),
+    tasks.ImageClassification(models.CNN(3), 3, bad_rows="drop"),
+    learners.SGD(lr=0.1, momentum=0.9),
+    learners.Optimizer("AdamW", {"lr": 1e-3, "betas": (0.9, 0.99)}),
+    aggregation.Mean(by_agent={"a": 1.0, "b": 0.0}),
+    aggregation.Median(),
+    transforms.ClipNorm(10.0),
+    transforms.Momentum(0.9, nesterov=True),
+    modes.Synchronous(),
+    modes.Uniform(),
+    DIGITS,
+    data.Parquet("x.parquet", columns=("a",), shapes={"a": (1, 2)}, label=None),
+    data.Part(DIGITS, data.IID(3), 1),
+    data.Holdout(DIGITS, "test"),
+    data.IID(4, seed=1),
+    data.Dirichlet(0.3, 4),
+    data.DirichletSizes(0.3, 4),
+    data.LabelShards(4, 2),
+    data.ByColumn("site", (0, 1)),
+    data.Explicit(((0, 2), (1,))),
+    AGENT,
+    Parties((AGENT,)),
+    Split(DIGITS, data.IID(3), (learners.SGD(), learners.SGD(lr=1.0))),
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Foreign:
+    """Settings of somebody else's package."""
+
+    value: float = 1.0
+
+
+def make_layer(width: int) -> torch.nn.Module:
+    return torch.nn.Linear(width, 1)
+
+
+@pytest.mark.parametrize("value", SETTINGS, ids=lambda value: type(value).__name__)
+def test_round_trip(value):
+    plain = to_plain(value)
+    again = from_plain(json.loads(json.dumps(plain)), trusted=("torch",))
+    assert again == value
+    assert type(again) is type(value)
+
+
+def test_every_exported_settings_class_makes_the_round_trip():
+    """A new rule that nobody added to the list above fails here."""
+    exported = {name: getattr(raycollab, name) for name in raycollab.__all__ if name not in ("fit", "run_experiment")}
+    modules = (data, models, tasks, learners, aggregation, transforms)
+    exported |= {name: getattr(module, name) for module in modules for name in module.__all__}
+    results = ("Chain", "Experiment", "Result", "TrainedModel", "Assignment", "Round", "Update", "Problem", "ShardSummary")
+    frozen = {
+        kind
+        for name, kind in exported.items()
+        if dataclasses.is_dataclass(kind) and kind.__dataclass_params__.frozen and name not in results
+    }
+    assert frozen - {type(value) for value in SETTINGS} == set()
+
+
+def test_the_public_path_is_the_shortest():
+    assert class_path(tasks.Classification) == "raycollab.tasks.Classification"
+    assert class_path(config.RunConfig) == "raycollab.config.RunConfig"
+    assert class_path(metrics.Average) == "raycollab.metrics.Average"
+    assert class_path(Foreign).endswith("test_recipe.Foreign")
+
+
+def test_fields_of_one_value():
+    assert plain_fields(config.CheckpointConfig(keep=3)) == {"every": 1, "keep": 3}
+
+
+def test_a_function_is_named_and_a_closure_is_not():
+    assert to_plain(Module(make_layer, {"width": 2}))["init_args"]["target"].endswith("test_recipe:make_layer")
+    for unnamed in (lambda: None, torch.zeros(1), object()):
+        with pytest.raises(ConfigError, match="has no plain form that a run folder could hold"):
+            to_plain({"x": unnamed})
+
+
+def test_arrays_in_memory_leave_a_mark():
+    source = data.Arrays({"x": torch.zeros(2, 1), "label": torch.zeros(2, dtype=torch.int64)})
+    agent = dataclasses.replace(AGENT, shard=source)
+    with pytest.raises(ConfigError, match="Arrays has no plain form"):
+        to_plain(agent)
+    plain = to_plain([AGENT, agent], strict=False)
+    assert only_in_python(plain) == "Arrays"
+    assert only_in_python(to_plain(AGENT)) is None
+
+
+def test_an_untrusted_class_is_refused_and_a_trusted_one_made():
+    plain = to_plain(Foreign(2.0))
+    with pytest.raises(ConfigError, match=r"if you trust it, name its package"):
+        from_plain(plain)
+    stored = {"class_path": "dataclasses.Field", "init_args": {}}
+    with pytest.raises(ConfigError, match=r"trusted=\('dataclasses',\)"):
+        from_plain([{"deep": stored}])
+    with pytest.raises(ConfigError, match=r"dataclasses\.Field is not a class of settings"):
+        from_plain(stored, trusted=("dataclasses",))
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("raycollab.data.Nothing", "cannot be imported"),
+        ("raycollab.nowhere.Parquet", "cannot be imported"),
+        ("raycollab.storage.Storage", "is not a class of settings"),
+        ("raycollab.recipe.from_plain", "is not a class of settings"),
+        ("raycollab.storage.os.system", "cannot be imported"),
+        ("Parquet", "if you trust it"),
+    ],
+)
+def test_a_path_that_is_no_settings_class(path, message):
+    with pytest.raises(ConfigError, match=message):
+        from_plain({"class_path": path, "init_args": {}})
+
+
+@pytest.mark.parametrize("target", ["os:system", "subprocess:run", "raycollab.deploy:load_model", "raycollab.storage:os.system"])
+def test_a_stored_model_cannot_name_code_that_is_not_trusted(target):
+    """Building `Module(target)` calls what it names, so a recipe from elsewhere must not choose it freely."""
+    stored = to_plain(tasks.Classification(Module(target, {"command": "true"}), 2))
+    with pytest.raises(ConfigError, match="is not imported unasked; if you trust it"):
+        from_plain(stored)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"lr": -1.0}, "SGD.lr=-1.0: must be > 0"), ({"speed": 1.0}, "unexpected keyword argument 'speed'")],
+)
+def test_arguments_are_checked_again(arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        from_plain({"class_path": "raycollab.learners.SGD", "init_args": arguments})
+
+
+def test_plain_values_stay_what_they_are():
+    plain = {"a": [1, 2.5, None, True, "x"], "b": {"c": ()}}
+    assert to_plain(plain) == {"a": [1, 2.5, None, True, "x"], "b": {"c": []}}
+    assert from_plain(plain) == {"a": (1, 2.5, None, True, "x"), "b": {"c": ()}}

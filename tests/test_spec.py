@@ -1,0 +1,88 @@
+import pickle
+
+import pytest
+import torch
+
+from raycollab.errors import ModelError
+from raycollab.spec import BUFFERS, DELTA, Coverage, Entry, ParamSpec, Segments
+
+
+def test_segments_take_and_add_are_inverse_on_their_places():
+    segments = Segments(6, ((4, 6), (0, 1)))
+    vector = torch.arange(6.0)
+    local = segments.take(vector)
+    assert local.tolist() == [4, 5, 0]
+    total = torch.ones(6)
+    segments.add_into(total, local)
+    assert total.tolist() == [1, 1, 1, 1, 5, 6]
+    assert vector.tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_all_segments_are_a_view():
+    vector = torch.arange(3.0)
+    assert Segments.all(3).full
+    assert Segments.all(3).take(vector) is vector
+
+
+def test_a_part_is_not_full_and_is_copied():
+    vector = torch.arange(3.0)
+    part = Segments(3, ((0, 2), (2, 3)))
+    assert not part.full  # everything, but in two runs: still right, only copied
+    taken = part.take(vector)
+    taken += 1
+    assert vector.tolist() == [0, 1, 2]
+
+
+def test_no_segments_take_nothing_of_the_same_dtype():
+    nothing = Segments(3, ())
+    assert not nothing.full
+    assert nothing.take(torch.arange(3)).tolist() == []
+    assert nothing.take(torch.arange(3)).dtype == torch.int64
+    assert Segments.all(0).full
+
+
+def test_coverage_by_name():
+    coverage = Coverage(Segments.all(3), Segments(2, ((0, 1),)))
+    assert coverage.of(BUFFERS) is coverage.buffers
+    assert coverage.of(DELTA) is coverage.of("control") is coverage.params
+
+
+def test_coverage_is_a_key():
+    one, other = (Coverage(Segments(3, ((0, 1),)), Segments.all(0)) for _ in range(2))
+    assert {one: 1}[other] == 1
+    assert pickle.loads(pickle.dumps(one)) == other
+
+
+def spec(**sizes):
+    entries, offset = [], 0
+    for name, size in sizes.items():
+        entries.append(Entry(name, (size,), "float32", offset))
+        offset += size
+    return ParamSpec(tuple(entries), ())
+
+
+@pytest.mark.parametrize(
+    ("part", "ranges", "full"),
+    [
+        (spec(a=2, b=3, c=1), ((0, 6),), True),
+        (spec(a=2, b=3), ((0, 5),), False),
+        (spec(a=2, c=1), ((0, 2), (5, 6)), False),
+        (spec(c=1, a=2), ((5, 6), (0, 2)), False),
+        (spec(), (), False),
+    ],
+)
+def test_coverage(part, ranges, full):
+    coverage = spec(a=2, b=3, c=1).coverage(part)
+    assert coverage.params == Segments(6, ranges)
+    assert coverage.params.full == full
+    assert coverage.buffers.full  # there are none
+    assert coverage.params.take(torch.arange(6.0)).numel() == part.num_params
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [(spec(d=1), "'d' has shape .1,., the driver's model has no such parameter"), (spec(b=4), "has shape .3,.")],
+)
+def test_coverage_refuses(part, message):
+    with pytest.raises(ModelError, match=message):
+        spec(a=2, b=3, c=1).coverage(part)
