@@ -90,9 +90,15 @@ class LiveAgent:
         own = self._task.fingerprint(self._model.spec)
         digest = offer.fingerprint.digest()
         if self.agent.approves and self.agent.approves != digest:
-            raise TaskMismatchError(f"agent {name!r} approves only task {self.agent.approves} and was offered {digest}: {offer.fingerprint}")
+            raise TaskMismatchError(
+                f"agent {name!r} approves only task {self.agent.approves} and was offered {digest}: {offer.fingerprint}"
+            )
         if not self.agent.approves:
-            offered = offer.fingerprint if self.agent.task is None else replace(offer.fingerprint, loss=own.loss, metrics=own.metrics)
+            offered = (
+                offer.fingerprint
+                if self.agent.task is None
+                else replace(offer.fingerprint, loss=own.loss, metrics=own.metrics)
+            )
             own.check_offer(offered, name)
         self._coverage = offer.spec.coverage(self._model.spec)
         self._pipeline = self._pipeline.bind(self._model.spec)
@@ -133,17 +139,25 @@ class LiveAgent:
         """
         start = time.perf_counter()
         if round.fingerprint != self._fingerprint:
-            raise TaskMismatchError(f"agent {self.agent.name!r} agreed to task {self._fingerprint} and refuses round {round.index} with {round.fingerprint}")
+            raise TaskMismatchError(
+                f"agent {self.agent.name!r} agreed to task {self._fingerprint} and refuses round {round.index} "
+                f"with {round.fingerprint}"
+            )
         local = replace(round, vectors=self._localised(round.vectors))
         params = local.vectors[PARAMS]
         state, fresh = self._state(assignment.last_round, params)
         self._model.load_private(state["private"])
         problem = Problem(self.agent.name, self._task, self._model, self._shard, stop)
         update, learned = self.agent.learner.update(problem, params, state["learner"], local)
+        update = replace(update, vectors={name: vector.detach().float() for name, vector in update.vectors.items()})
         seed = round.seed_for("agent chain", self.agent.name)
         update, piped = self._pipeline.update(update, state["pipeline"], params, seed=seed)
         update = replace(
-            update, agent=self.agent.name, coverage=self._told, base_version=round.base_version, discount=assignment.discount
+            update,
+            agent=self.agent.name,
+            coverage=self._told,
+            base_version=round.base_version,
+            discount=assignment.discount,
         )
         norm = self._check(update, round)
         update = replace(update, vectors=self._kept(update.vectors))
@@ -212,7 +226,9 @@ class LiveAgent:
         for name, value in update.scalars.items():
             if not math.isfinite(value):
                 raise UpdateError(f"{who}: scalar {name!r} is {value!r}")
-        return {name: self._norm(name, vector, update.weight, who) for name, vector in update.vectors.items()}.get(DELTA, math.nan)
+        return {name: self._norm(name, vector, update.weight, who) for name, vector in update.vectors.items()}.get(
+            DELTA, math.nan
+        )
 
     def _norm(self, name: str, vector: Tensor, weight: float, who: str) -> float:
         """L2 norm of a vector, after checking its length, that it is finite, and that its weighted sum can be."""
@@ -222,9 +238,14 @@ class LiveAgent:
         norm = float(torch.linalg.vector_norm(vector, dtype=torch.float64))
         if not math.isfinite(norm):
             bad = int((~torch.isfinite(vector)).sum())
-            raise UpdateError(f"{who}: {name!r} holds {bad} NaN or infinite of {vector.numel()} elements; it is kept out of the sum")
+            raise UpdateError(
+                f"{who}: {name!r} holds {bad} NaN or infinite of {vector.numel()} elements; it is kept out of the sum"
+            )
         if norm * max(weight, 1.0) > _LARGEST_NORM:
-            raise UpdateError(f"{who}: {name!r} has norm {norm:.3g} and weight {weight:g}; it is kept out of the sum, which would overflow")
+            raise UpdateError(
+                f"{who}: {name!r} has norm {norm:.3g} and weight {weight:g}; it is kept out of the sum, "
+                f"which would overflow"
+            )
         return norm
 
 

@@ -23,10 +23,14 @@ class Chain:
         object.__setattr__(self, "steps", tuple(self.steps))
         strange = [step for step in self.steps if not isinstance(step, Aggregator | Transform)]
         if strange:
-            raise ConfigError(f"chain: {strange[0]!r} is neither a Transform nor an Aggregator; give instances such as Mean()")
+            raise ConfigError(
+                f"chain: {strange[0]!r} is neither a Transform nor an Aggregator; give instances such as Mean()"
+            )
         found = [type(step).__name__ for step in self.steps if isinstance(step, Aggregator)]
         if len(found) != 1:
-            raise ConfigError(f"chain: {len(found)} aggregators {found}; give exactly one, such as chain(ClipNorm(10.0), Mean())")
+            raise ConfigError(
+                f"chain: {len(found)} aggregators {found}; give exactly one, such as chain(ClipNorm(10.0), Mean())"
+            )
 
     def bind(self, spec: ParamSpec) -> "Chain":
         """The chain for vectors of this form."""
@@ -53,8 +57,12 @@ class Chain:
 
     def update(self, total: Partial, state: State, params: Tensor, *, seed: int) -> tuple[Update, State]:
         """Turn the total of a round into the update that the driver adds."""
-        aggregate, aggregator = self.aggregator.update(total, state["aggregator"], params, seed=derive_seed(seed, "aggregate"))
-        aggregate, pipeline = self.on_driver.update(aggregate, state["pipeline"], params, seed=derive_seed(seed, "driver"))
+        aggregate, aggregator = self.aggregator.update(
+            total, state["aggregator"], params, seed=derive_seed(seed, "aggregate")
+        )
+        aggregate, pipeline = self.on_driver.update(
+            aggregate, state["pipeline"], params, seed=derive_seed(seed, "driver")
+        )
         return aggregate, {"aggregator": aggregator, "pipeline": pipeline}
 
 

@@ -99,7 +99,7 @@ class RunConfig:
 
 @dataclass(frozen=True)
 class ScalingConfig:
-    """What the run takes of the machine or cluster. It changes the speed, never the result.
+    """What the run takes of the machine or cluster. But for threads_per_host it changes the speed, never the result.
 
     Args:
         pool: "ray" runs every host in its own actor; "local" runs the same code in this process.
@@ -108,7 +108,8 @@ class ScalingConfig:
         cpus_per_host: CPUs that Ray reserves for an actor; None shares what the cluster has.
         gpus_per_host: GPUs, or the fraction of one, that an actor is pinned to; 0 computes on the CPU.
         gpus_for_driver: The same for the driver, which evaluates on the shared set.
-        threads_per_host: CPU threads of one agent's computation.
+        threads_per_host: CPU threads of one agent's computation, and of the driver's. Their number can change the last
+            bits of a matrix product.
     """
 
     pool: str = "ray"

@@ -169,7 +169,7 @@ def _load_weights(module: nn.Module, weights: Mapping[str, Tensor], where: str) 
         raise ModelError(
             f"{where}: the weights do not fit the task's model; missing {missing[:5]}, unexpected {extra[:5]}"
         )
-    for name, tensor in weights.items():
+    for name, tensor in sorted(weights.items()):
         if tensor.shape != state[name].shape:
             raise ModelError(
                 f"{where}: {name!r} has shape {list(tensor.shape)}, the task's model {list(state[name].shape)}"

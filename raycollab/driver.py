@@ -108,7 +108,6 @@ class Driver:
         while not self.stop_reason:
             yield self.step()
 
-    @fixed_threads(1)
     def step(self) -> RoundReport:
         """Run and commit one round."""
         started = time.perf_counter()

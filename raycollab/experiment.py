@@ -21,11 +21,11 @@ from raycollab.types import Step
 _MAX_BLOCKS = 64
 _MAX_HOSTS = 16
 # What may differ between a run and its continuation without changing what was computed so far.
-_FREE = {
+_FREE: dict[str, tuple[str, ...]] = {
     "run": ("name", "dir", "num_rounds", "target", "patience", "eval_every"),
-    "scaling": None,
-    "failure": None,
-    "checkpoint": None,
+    "scaling": tuple(field.name for field in fields(ScalingConfig) if field.name != "threads_per_host"),
+    "failure": tuple(field.name for field in fields(FailureConfig)),
+    "checkpoint": tuple(field.name for field in fields(CheckpointConfig)),
 }
 
 
@@ -116,6 +116,7 @@ class Experiment:
             self.run,
             self.failure,
             self.checkpoint,
+            self.scaling.threads_per_host,
         )
 
     def session(self) -> Session:
@@ -154,6 +155,7 @@ class Plan:
     run: RunConfig
     failure: FailureConfig
     checkpoint: CheckpointConfig
+    threads: int
 
 
 def changed_settings(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
@@ -164,7 +166,7 @@ def changed_settings(before: dict[str, Any], after: dict[str, Any]) -> list[str]
 
 
 def _compare(before: Any, after: Any, path: tuple[str, ...], changes: list[str]) -> None:
-    if path and path[0] in _FREE and (_FREE[path[0]] is None or (path[1:2] and path[1] in (_FREE[path[0]] or ()))):
+    if len(path) == 2 and path[1] in _FREE.get(path[0], ()):
         return
     if isinstance(before, dict) and isinstance(after, dict):
         for key in sorted({*before, *after}):

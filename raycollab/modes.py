@@ -42,7 +42,9 @@ class Mode(ABC):
         return {}
 
     @abstractmethod
-    def assign(self, selected: Sequence[str], state: State, *, version: int, seed: int) -> tuple[list[Assignment], State]:
+    def assign(
+        self, selected: Sequence[str], state: State, *, version: int, seed: int
+    ) -> tuple[list[Assignment], State]:
         """The work whose results make version `version + 1`."""
 
 
@@ -50,7 +52,9 @@ class Mode(ABC):
 class Synchronous(Mode):
     """All selected agents start from the newest version, and the round waits for them."""
 
-    def assign(self, selected: Sequence[str], state: State, *, version: int, seed: int) -> tuple[list[Assignment], State]:
+    def assign(
+        self, selected: Sequence[str], state: State, *, version: int, seed: int
+    ) -> tuple[list[Assignment], State]:
         """One assignment for each."""
         del seed
         return [Assignment(name, version) for name in selected], state

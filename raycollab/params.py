@@ -33,7 +33,9 @@ class Exchange:
     buffers: str = "average"
 
     def __post_init__(self) -> None:
-        require(self.buffers in ("average", "private"), "Exchange.buffers", self.buffers, "must be 'average' or 'private'")
+        require(
+            self.buffers in ("average", "private"), "Exchange.buffers", self.buffers, "must be 'average' or 'private'"
+        )
         object.__setattr__(self, "include", tuple(self.include))
         object.__setattr__(self, "exclude", tuple(self.exclude))
 
@@ -43,10 +45,12 @@ class Exchange:
         return included and not any(fnmatchcase(name, pattern) for pattern in self.exclude)
 
     def check(self, names: list[str], *, whole: bool = True) -> None:
-        """Raise ModelError if nothing is left to exchange, or if the model is whole and a pattern finds nothing in it."""
+        """Raise ModelError if nothing is left to exchange, or if a pattern finds nothing in a model that is whole."""
         for pattern in (*self.include, *self.exclude) if whole else ():
             if not any(fnmatchcase(name, pattern) for name in names):
-                raise ModelError(f"Exchange: pattern {pattern!r} matches no trainable parameter; there are: {', '.join(names)}")
+                raise ModelError(
+                    f"Exchange: pattern {pattern!r} matches no trainable parameter; there are: {', '.join(names)}"
+                )
         if not any(self.matches(name) for name in names):
             raise ModelError(f"Exchange: nothing is left to exchange; trainable parameters: {', '.join(names)}")
 
@@ -96,7 +100,9 @@ class FlatModel:
         self.device = device
         trainable = {name: p for name, p in module.named_parameters() if p.requires_grad}
         if not trainable:
-            raise ModelError(f"{type(module).__name__} has no trainable parameter: requires_grad is False for all of them")
+            raise ModelError(
+                f"{type(module).__name__} has no trainable parameter: requires_grad is False for all of them"
+            )
         exchange.check(list(trainable), whole=whole)
         self.flats: list[Tensor] = []
         self.grads: list[Tensor] = []
@@ -149,7 +155,9 @@ class FlatModel:
                 self._constant[name] = buffer
             elif average:
                 self._averaged[name] = buffer
-                entries.append(Entry(name, tuple(tensor.shape), _dtype_name(tensor), entries[-1].stop if entries else 0))
+                entries.append(
+                    Entry(name, tuple(tensor.shape), _dtype_name(tensor), entries[-1].stop if entries else 0)
+                )
             else:
                 self._private_buffers[name] = buffer
         return tuple(entries)
@@ -174,7 +182,9 @@ class FlatModel:
 
     def read_buffers(self) -> Tensor:
         """The exchanged float buffers as a new float32 vector [b]."""
-        return torch.cat([torch.zeros(0, device=self.device), *(b.read().reshape(-1).float() for b in self._averaged.values())])
+        return torch.cat(
+            [torch.zeros(0, device=self.device), *(b.read().reshape(-1).float() for b in self._averaged.values())]
+        )
 
     def private(self) -> dict[str, Tensor]:
         """A copy of what stays with the agent: trainable parameters and buffers that are not exchanged."""
@@ -199,7 +209,9 @@ class FlatModel:
     def is_scratch(self, tensor: Tensor) -> bool:
         """Whether a tensor lies in memory that the next agent overwrites."""
         place = tensor.untyped_storage().data_ptr()
-        return any(place == flat.untyped_storage().data_ptr() for flat in (*self.flats, *self.grads, *self.module.buffers()))
+        return any(
+            place == flat.untyped_storage().data_ptr() for flat in (*self.flats, *self.grads, *self.module.buffers())
+        )
 
 
 def _dtype_name(tensor: Tensor) -> str:

@@ -109,4 +109,6 @@ def _imported(path: str, trusted: tuple[str, ...]) -> type:
 def _check_trusted(path: str, trusted: tuple[str, ...]) -> None:
     package = path.partition(":")[0].split(".")[0]
     if package not in trusted:
-        raise ConfigError(f"{path} is not imported unasked; if you trust it, name its package, e.g. trusted=({package!r},)")
+        raise ConfigError(
+            f"{path} is not imported unasked; if you trust it, name its package, e.g. trusted=({package!r},)"
+        )

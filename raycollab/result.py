@@ -38,9 +38,9 @@ class Result:
         """Rounds that were committed."""
         return len(self.history)
 
-    def model(self, task: Task | None = None) -> TrainedModel:
-        """Load the trained model; give the task if it was defined in a script."""
-        return load_model(self.path, task=task)
+    def model(self, task: Task | None = None, *, trusted: tuple[str, ...] = ()) -> TrainedModel:
+        """Load the trained model; give the task if a script defined it, or trust the packages that its recipe names."""
+        return load_model(self.path, task=task, trusted=trusted)
 
     def report(self) -> str:
         """The classification report on the shared set, or the metrics if the task is another."""

@@ -1,7 +1,7 @@
 """What stands where in the vectors that travel: names, shapes and places.
 
-`[d]` is the vector of exchanged parameters, `[b]` the vector of exchanged float buffers. An agent may hold only a part of
-the driver's vectors: its Coverage says which.
+`[d]` is the vector of exchanged parameters, `[b]` the vector of exchanged float buffers. An agent may hold only a part
+of the driver's vectors: its Coverage says which.
 """
 
 import hashlib
@@ -125,7 +125,9 @@ def _locate(whole: tuple[Entry, ...], part: tuple[Entry, ...], size: int) -> Seg
         place = places.get(entry.name)
         if place is None or place.shape != entry.shape:
             expected = "no such parameter" if place is None else f"shape {place.shape}"
-            raise ModelError(f"exchanged parameter {entry.name!r} has shape {entry.shape}, the driver's model has {expected}")
+            raise ModelError(
+                f"exchanged parameter {entry.name!r} has shape {entry.shape}, the driver's model has {expected}"
+            )
         if ranges and ranges[-1][1] == place.offset:
             ranges[-1] = (ranges[-1][0], place.stop)
         elif place.size:

@@ -99,7 +99,7 @@ class Task(ABC):
         was_training = model.training
         model.eval()
         total = Statistics.empty()
-        with torch.inference_mode():
+        with torch.no_grad():
             for batch in batches:
                 total = total + self.statistics(model, batch)
         model.train(was_training)

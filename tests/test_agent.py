@@ -141,7 +141,9 @@ def test_approves_its_own_task_and_no_other():
     bench = Bench()
     digest = bench.offer.fingerprint.digest()
     Bench(agent=replace(bench.agent, approves=digest)).ready()
-    with pytest.raises(TaskMismatchError, match=f"agent 'north' approves only task 1234 and was offered {digest}: Finger"):
+    with pytest.raises(
+        TaskMismatchError, match=f"agent 'north' approves only task 1234 and was offered {digest}: Finger"
+    ):
         Bench(agent=replace(bench.agent, approves="1234")).ready()
 
 

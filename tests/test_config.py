@@ -21,7 +21,9 @@ def test_target(text, below, at, above):
     assert not target.reached({"accuracy": math.nan})
 
 
-@pytest.mark.parametrize("text", ["", "accuracy", "accuracy = 1", "accuracy >= much", ">= 1", "a >= 1 or b >= 2", "a >= -"])
+@pytest.mark.parametrize(
+    "text", ["", "accuracy", "accuracy = 1", "accuracy >= much", ">= 1", "a >= 1 or b >= 2", "a >= -"]
+)
 def test_target_refuses(text):
     with pytest.raises(ConfigError, match="target="):
         Target.parse(text)
@@ -60,10 +62,12 @@ def test_defaults_and_edges_are_accepted():
         (ScalingConfig, {"gpus_per_host": 1.5}),
         (ScalingConfig, {"gpus_for_driver": -0.5}),
         (ScalingConfig, {"gpus_per_host": math.nan}),
+        (ScalingConfig, {"gpus_per_host": math.inf}),
         (ScalingConfig, {"threads_per_host": 0}),
         (FailureConfig, {"min_agents": 0}),
         (FailureConfig, {"min_agents": 1.5}),
         (FailureConfig, {"min_agents": math.nan}),
+        (FailureConfig, {"min_agents": math.inf}),
         (FailureConfig, {"on_agent_failure": "ignore"}),
         (FailureConfig, {"max_attempts": 0}),
         (FailureConfig, {"start_timeout_s": 0}),
@@ -81,7 +85,17 @@ def test_refuses_and_says_what_was_set(kind, settings):
 
 @pytest.mark.parametrize(
     ("min_agents", "selected", "needed"),
-    [(1, 8, 1), (4, 8, 4), (0.5, 8, 4), (0.5, 7, 4), (0.5, 1, 1), (0.3, 10, 3), (0.7, 10, 7), (0.01, 8, 1), (0.99, 8, 8)],
+    [
+        (1, 8, 1),
+        (4, 8, 4),
+        (0.5, 8, 4),
+        (0.5, 7, 4),
+        (0.5, 1, 1),
+        (0.3, 10, 3),
+        (0.7, 10, 7),
+        (0.01, 8, 1),
+        (0.99, 8, 8),
+    ],
 )
 def test_quorum_of_a_share_rounds_up(min_agents, selected, needed):
     assert FailureConfig(min_agents=min_agents).quorum(selected) == needed

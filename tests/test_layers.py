@@ -142,7 +142,9 @@ def test_no_circles_inside_a_folder():
 
 def test_ray_stands_at_the_edge():
     """The edge may shrink: what needs no ray any more is taken off the list."""
-    used = {name for name, (found, late) in modules().items() if any(each.split(".")[0] == "ray" for each in found | late)}
+    used = {
+        name for name, (found, late) in modules().items() if any(each.split(".")[0] == "ray" for each in found | late)
+    }
     assert used == RAY
 
 

@@ -44,9 +44,11 @@ def test_split_deals_learners_in_turn():
 def test_split_of_arrays_gives_each_its_own_rows_every_time():
     data = Arrays({"features": torch.arange(9.0)[:, None], "label": torch.zeros(9, dtype=torch.int64)})
     population = Split(data, IID(3), (SGD(),))
-    first, again = ([each.shard.read()["features"].flatten().tolist() for each in population.agents()] for _ in range(2))
+    first, again = (
+        [each.shard.read()["features"].flatten().tolist() for each in population.agents()] for _ in range(2)
+    )
     assert first == again
-    assert sorted(sum(first, [])) == list(range(9))
+    assert sorted(row for part in first for row in part) == list(range(9))
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,17 @@ def test_every_exported_settings_class_makes_the_round_trip():
     exported = {name: getattr(raycollab, name) for name in raycollab.__all__ if name not in ("fit", "run_experiment")}
     modules = (data, models, tasks, learners, aggregation, transforms)
     exported |= {name: getattr(module, name) for module in modules for name in module.__all__}
-    results = ("Chain", "Experiment", "Result", "TrainedModel", "Assignment", "Round", "Update", "Problem", "ShardSummary")
+    results = (
+        "Chain",
+        "Experiment",
+        "Result",
+        "TrainedModel",
+        "Assignment",
+        "Round",
+        "Update",
+        "Problem",
+        "ShardSummary",
+    )
     frozen = {
         kind
         for name, kind in exported.items()
@@ -136,7 +146,9 @@ def test_a_path_that_is_no_settings_class(path, message):
         from_plain({"class_path": path, "init_args": {}})
 
 
-@pytest.mark.parametrize("target", ["os:system", "subprocess:run", "raycollab.deploy:load_model", "raycollab.storage:os.system"])
+@pytest.mark.parametrize(
+    "target", ["os:system", "subprocess:run", "raycollab.deploy:load_model", "raycollab.storage:os.system"]
+)
 def test_a_stored_model_cannot_name_code_that_is_not_trusted(target):
     """Building `Module(target)` calls what it names, so a recipe from elsewhere must not choose it freely."""
     stored = to_plain(tasks.Classification(Module(target, {"command": "true"}), 2))

@@ -31,7 +31,18 @@ def test_an_address_is_all_that_counts():
 
 
 def test_addresses_differ():
-    addresses = [(0,), (1,), (0, 1), (0, "1"), (0, "a", "b"), (0, "ab"), (0, "b", "a"), (0, "a", 0), (0, 0, "a"), (0, "")]
+    addresses = [
+        (0,),
+        (1,),
+        (0, 1),
+        (0, "1"),
+        (0, "a", "b"),
+        (0, "ab"),
+        (0, "b", "a"),
+        (0, "a", 0),
+        (0, 0, "a"),
+        (0, ""),
+    ]
     addresses += [(0, "a\x1fstr:b"), (0, "a\\x1fstr:b"), (0, "a\\", "b"), (0, "\ud800")]  # names hold any character
     assert len({derive_seed(*address) for address in addresses}) == len(addresses)
 

@@ -46,7 +46,7 @@ ROUND = Round(3, 7, 2, {})
 def test_epochs_see_every_example_once_each():
     batches = rows(problem().batches(ROUND, batch_size=2, epochs=2))
     assert [len(batch) for batch in batches] == [2, 2, 1, 2, 2, 1]
-    first, second = sum(batches[:3], []), sum(batches[3:], [])
+    first, second = ([row for batch in part for row in batch] for part in (batches[:3], batches[3:]))
     assert sorted(first) == sorted(second) == [0, 1, 2, 3, 4]
     assert first != second  # each epoch has its own order
 
@@ -69,8 +69,7 @@ def test_stop_is_asked_before_every_batch():
     answers = iter([False, False, True])
     seen = []
     with pytest.raises(RoundStopped, match="agent 'a' was told to stop in round 3 after 2 batches"):
-        for batch in problem(stop=lambda: next(answers)).batches(ROUND, batch_size=1, epochs=1):
-            seen.append(batch)
+        seen.extend(problem(stop=lambda: next(answers)).batches(ROUND, batch_size=1, epochs=1))
     assert len(seen) == 2
 
 

@@ -63,7 +63,8 @@ class WeightedSum(Partial):
         """Weight times the update."""
         weight = update.weight * update.discount
         vectors = {
-            name: {update.segments(name): Sum(weight, vector.float() * weight)} for name, vector in update.vectors.items()
+            name: {update.segments(name): Sum(weight, vector.float() * weight)}
+            for name, vector in update.vectors.items()
         }
         return cls(1, weight, vectors, {name: (weight, value * weight) for name, value in update.scalars.items()})
 
@@ -97,7 +98,9 @@ class WeightedSum(Partial):
         Raises: UpdateError if the weights sum to zero.
         """
         if not self.weight > 0:
-            raise UpdateError(f"the weights of {self.count} updates sum to {self.weight}: at least one must be positive")
+            raise UpdateError(
+                f"the weights of {self.count} updates sum to {self.weight}: at least one must be positive"
+            )
         vectors = {name: _mean(sums) for name, sums in sorted(self.vectors.items())}
         scalars = {name: value / weight for name, (weight, value) in self.scalars.items() if weight > 0}
         return Update("", self.weight, vectors, scalars)
@@ -141,7 +144,9 @@ class Stack(Partial):
         """
         if any(update.coverage is not None for update in self.updates):
             partial = [update.agent for update in self.updates if update.coverage is not None]
-            raise UpdateError(f"agents {partial} exchange only a part of the model; a rule over whole vectors needs all of it")
+            raise UpdateError(
+                f"agents {partial} exchange only a part of the model; a rule over whole vectors needs all of it"
+            )
         return torch.stack([update.vectors[name] for update in self.updates])
 
     def names(self) -> list[str]:
@@ -176,7 +181,7 @@ class Aggregator(Step, ABC):
 
     @property
     def laws(self) -> frozenset[str]:
-        """Which it holds of "weights", "failure", "identity" and "robustness": see tests/contracts/test_laws_of_rules.py."""
+        """Which of "weights", "failure", "identity", "robustness" it holds: tests/contracts/test_laws_of_rules.py."""
         return frozenset()
 
     def bind(self, spec: ParamSpec) -> Self:
@@ -197,4 +202,3 @@ class Aggregator(Step, ABC):
     @abstractmethod
     def update(self, total: Partial, state: State, params: Tensor, *, seed: int) -> tuple[Update, State]:
         """Make one update of the total; its vectors carry the names that the updates had."""
-

@@ -27,7 +27,9 @@ class Mean(Aggregator):
     by_agent: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
-        require(self.weights in ("examples", "uniform"), "Mean.weights", self.weights, "must be 'examples' or 'uniform'")
+        require(
+            self.weights in ("examples", "uniform"), "Mean.weights", self.weights, "must be 'examples' or 'uniform'"
+        )
         if self.by_agent is not None:
             good = all(weight >= 0 for weight in self.by_agent.values()) and sum(self.by_agent.values()) > 0
             require(good, "Mean.by_agent", dict(self.by_agent), "weights must be >= 0 and not all zero")

@@ -51,7 +51,10 @@ def local_update(
         num_steps += 1
     mean_loss = total_loss.item() / max(num_examples, 1)
     if not mean_loss == mean_loss or mean_loss in (float("inf"), float("-inf")):
-        raise UpdateError(f"agent {problem.agent!r}: the loss is {mean_loss} in round {round.index}; lower lr or clip gradients (max_grad_norm)")
+        raise UpdateError(
+            f"agent {problem.agent!r}: the loss is {mean_loss} in round {round.index}; "
+            f"lower lr or clip gradients (max_grad_norm)"
+        )
     vectors = {DELTA: model.read().sub_(start)}
     if buffers is not None and buffers.numel():
         vectors[BUFFERS] = model.read_buffers().sub_(buffers)

@@ -17,7 +17,7 @@ class Module(Model):
     """Builds `target(**args)`.
 
     Args:
-        target: A class or function, or where to import it from as "package.module:Name" or "package.module:Name.method".
+        target: A class or function, or where to import it from: "package.module:Name" or "package.module:Name.method".
         args: Its arguments: plain values, so that the run folder can hold them.
     Raises: ConfigError if the target cannot be imported; ModelError if it makes no nn.Module.
     """

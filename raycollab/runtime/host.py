@@ -53,8 +53,7 @@ class BlockResult:
 
 def build_model(task: Task, exchange: Exchange, seed: int, device: str = "cpu", *, whole: bool = True) -> FlatModel:
     """Build a task's model with the run's initial weights, the same in every process; `whole` is FlatModel's."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(seed, "model"))
+    with seeded(derive_seed(seed, "model")):
         return FlatModel(task.model(), exchange, device, whole=whole)
 
 
@@ -126,8 +125,7 @@ class Host:
 
         try:
             live = self._agents[name]
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(round.seed_for("torch", name))
+            with seeded(round.seed_for("torch", name), self._device):
                 update, report = live.update(round, assignment, stop)
                 return self._aggregator.collect(update, round), report
         except Exception as error:  # whatever a party's code raises is data: it costs this agent this round
@@ -137,14 +135,15 @@ class Host:
         """Make running updates of this attempt at a round end at their next batch; safe from another thread."""
         self._stopped = (index, attempt)
 
-    def validate(self, vectors: Mapping[str, Tensor], last_rounds: Mapping[str, int]) -> dict[str, Statistics | Failure]:
+    def validate(
+        self, vectors: Mapping[str, Tensor], last_rounds: Mapping[str, int]
+    ) -> dict[str, Statistics | Failure]:
         """Score vectors on the own validation split of each of these agents."""
         outcomes: dict[str, Statistics | Failure] = {}
         with fixed_threads(self._session.threads):
             for name, last_round in last_rounds.items():
                 try:
-                    with torch.random.fork_rng(devices=[]):
-                        torch.manual_seed(derive_seed(self._session.seed, "validate", name))
+                    with seeded(derive_seed(self._session.seed, "validate", name), self._device):
                         outcomes[name] = self._agents[name].validate(vectors, last_round)
                 except Exception as error:  # as above: a failed score is a row in the report
                     outcomes[name] = _failure(name, error)
@@ -172,6 +171,16 @@ def _failure(agent: str, error: Exception) -> Failure:
 
 def _on_cpu(tree: Any) -> Any:
     return map_leaves(lambda leaf: leaf.cpu() if isinstance(leaf, Tensor) else leaf, tree)
+
+
+@contextmanager
+def seeded(seed: int, device: str = "cpu") -> Iterator[None]:
+    """Draw torch's random numbers from this seed, and leave the process's own stream on the CPU as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed also formats a stack trace per kind of device
+        if device != "cpu":
+            torch.cuda.manual_seed(seed)
+        yield
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Which Ray cluster a run uses, and whether it has what the run asks for."""
 
 import os
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,10 +13,11 @@ from ray.exceptions import AuthenticationError
 from raycollab.config import ScalingConfig
 from raycollab.errors import ClusterError, ResourceError
 
-_TOKEN_RECIPE = """the cluster asks for a token. On this machine:
+_KNOCK_TIMEOUT_S = 5.0
+_TOKEN_RECIPE = """If it asks for a token, then on this machine:
     export RAY_AUTH_MODE=token
     export RAY_AUTH_TOKEN_PATH=~/.ray/auth_token     (a copy of the head's ~/.ray/auth_token, mode 600)
-then run the command again"""
+and run the command again"""
 
 
 @contextmanager
@@ -31,6 +33,7 @@ def cluster(address: str | None = None) -> Iterator[None]:
         yield
         return
     address = address or os.environ.get("RAY_ADDRESS") or "local"
+    _knock(address)
     try:
         if address == "local":
             ray.init(address="local", include_dashboard=False, configure_logging=False, log_to_driver=False)
@@ -44,17 +47,28 @@ def cluster(address: str | None = None) -> Iterator[None]:
         ray.shutdown()
 
 
+def _knock(address: str) -> None:
+    """Refuse an address where nobody listens at once: Ray would go on trying for minutes.
+
+    Raises: ClusterError if there is no connection to HOST:PORT; other forms of address are left to Ray.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if "://" in host or not host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_TIMEOUT_S).close()
+    except (OSError, OverflowError) as error:
+        raise ClusterError(
+            f"Ray cluster at {address}: nobody answers there: {error}; check the address (RAY_ADDRESS or --address) with "
+            f"`ray status --address {address}` on its head, or leave it out to run on this machine"
+        ) from error
+
+
 def _explained(address: str, error: Exception) -> str:
-    text = str(error).strip().splitlines()
-    first = text[0] if text else type(error).__name__
-    if isinstance(error, AuthenticationError) or any(
-        word in str(error).lower() for word in ("token", "unauthenticated", "authentication")
-    ):
-        return f"Ray cluster at {address}: {first}\n{_TOKEN_RECIPE}"
-    return (
-        f"Ray cluster at {address} cannot be reached: {first}; check that `ray status --address ADDRESS` answers there "
-        f"and that RAY_AUTH_MODE=token is set if it wants a token, or leave --address out to run on this machine"
-    )
+    first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    if isinstance(error, ConnectionError | AuthenticationError):  # somebody answered, see _knock; Ray hides the reason
+        return f"Ray cannot connect to the cluster at {address}: {first}\n{_TOKEN_RECIPE}"
+    return f"Ray cluster at {address} cannot be used: {first}"
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,8 @@ class Layout:
     def __post_init__(self) -> None:
         if self.num_hosts > self.num_blocks:
             raise ConfigError(
-                f"{self.num_hosts} hosts for num_blocks={self.num_blocks}: a block is never cut, so there can be no more "
-                f"hosts than blocks; raise RunConfig.num_blocks or ScalingConfig.agents_per_host"
+                f"{self.num_hosts} hosts for num_blocks={self.num_blocks}: a block is never cut, so there can be no "
+                f"more hosts than blocks; raise RunConfig.num_blocks or ScalingConfig.agents_per_host"
             )
 
     def blocks_of(self, assignments: Sequence[Assignment]) -> list[Block]:
@@ -111,7 +111,7 @@ class Pool(ABC):
     def restore(self, storage: Storage, names: Sequence[str]) -> None:
         """Let agents load what they stored."""
 
-    def saved_at(self, storage: Storage) -> None:
+    def saved_at(self, storage: Storage) -> None:  # noqa: B027 - a pool that never restarts agents need not know
         """Hear where the newest durable state of agents is; agents that start again are restored from there."""
 
     @abstractmethod
@@ -132,7 +132,14 @@ class LocalPool(Pool):
     """
 
     def __init__(
-        self, session: Session, agents: Sequence[Agent], *, num_blocks: int, num_hosts: int = 1, device: str = "cpu", codec: Codec | None = None
+        self,
+        session: Session,
+        agents: Sequence[Agent],
+        *,
+        num_blocks: int,
+        num_hosts: int = 1,
+        device: str = "cpu",
+        codec: Codec | None = None,
     ):
         self._layout = Layout(tuple(agent.name for agent in agents), num_blocks, num_hosts)
         self._codec = codec

@@ -10,7 +10,7 @@ import torch
 from ray.actor import ActorHandle
 
 from raycollab.agent import Agent, Offer
-from raycollab.errors import ResourceError
+from raycollab.errors import ResourceError, RunFolderError
 from raycollab.metrics import Statistics
 from raycollab.runtime.actors import HostActor
 from raycollab.runtime.host import Block, BlockResult, Host, Session
@@ -19,6 +19,8 @@ from raycollab.runtime.pool import Collected, Layout, Pool, collect
 from raycollab.runtime.wire import Codec, num_bytes, pack, unpack
 from raycollab.storage import Storage
 from raycollab.types import AgentCard, Assignment, Failure, Round
+
+_DEAD = ("ActorDiedError", "ActorUnavailableError")  # names of exceptions after which an actor is started again
 
 
 class PackedHost:
@@ -180,24 +182,36 @@ class RayPool(Pool):
         return outcomes
 
     def save(self, storage: Storage, last_rounds: Mapping[str, int]) -> None:
-        """Save on the agents' side, all hosts side by side."""
+        """Save on the agents' side, all hosts side by side; a dead one is replaced first and saves what it restored.
+
+        Raises: RunFolderError if a host cannot write.
+        """
         groups = self._layout.by_host(list(last_rounds))
+        for host in sorted(groups.keys() & self._dead):
+            self._revive(host)
         refs = {
             host: self._handles[host].save.remote(storage, {name: last_rounds[name] for name in names})
             for host, names in groups.items()
             if host not in self._dead
         }
-        self._ask(refs, self._round_timeout_s)
+        for host, answer in self._ask(refs, self._round_timeout_s).items():
+            if isinstance(answer, Failure) and answer.error in _DEAD:
+                self._dead.add(host)
+            elif isinstance(answer, Failure) and answer.error != "Timeout":
+                raise RunFolderError(answer.message)
 
     def restore(self, storage: Storage, names: Sequence[str]) -> None:
-        """Restore on the agents' side, all hosts side by side."""
-        self._ask(
-            {
-                host: self._handles[host].restore.remote(storage, group)
-                for host, group in self._layout.by_host(names).items()
-            },
-            self._start_timeout_s,
-        )
+        """Restore on the agents' side, all hosts side by side.
+
+        Raises: RunFolderError if a host cannot read.
+        """
+        refs = {
+            host: self._handles[host].restore.remote(storage, group)
+            for host, group in self._layout.by_host(names).items()
+        }
+        for host, answer in self._ask(refs, self._start_timeout_s).items():
+            if isinstance(answer, Failure):
+                raise RunFolderError(f"{', '.join(self._names_of(host))}: {answer.message}")
 
     def saved_at(self, storage: Storage) -> None:
         """Restore the agents of a revived actor from here."""
@@ -229,7 +243,7 @@ class RayPool(Pool):
         """Tell a late host to stop; remember a dead one."""
         if failure.error == "Timeout":
             self._handles[host].stop.remote(round.index, round.attempt)
-        elif failure.error in ("ActorDiedError", "ActorUnavailableError"):
+        elif failure.error in _DEAD:
             self._dead.add(host)
 
     def _revive(self, host: int) -> None:

@@ -78,4 +78,3 @@ def num_bytes(tree: Any) -> int:
 
     map_leaves(leaf, tree)
     return total
-

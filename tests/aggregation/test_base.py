@@ -42,7 +42,9 @@ def test_each_vector_is_divided_by_the_weight_that_arrived_for_it():
 
 
 def test_each_scalar_is_divided_by_the_weight_that_arrived_for_it():
-    merged = mean(update(1.0, scalars={"loss": 1.0, "steps": 4.0}, delta=[0.0]), update(3.0, scalars={"loss": 5.0}, delta=[0.0]))
+    merged = mean(
+        update(1.0, scalars={"loss": 1.0, "steps": 4.0}, delta=[0.0]), update(3.0, scalars={"loss": 5.0}, delta=[0.0])
+    )
     assert merged.scalars == {"loss": 4.0, "steps": 4.0}
 
 
@@ -126,5 +128,7 @@ def test_stack_names_what_every_update_brought():
 
 def test_stack_refuses_parts_of_a_model():
     stack = Stack.of(update(delta=[1.0, 2.0, 3.0])) + Stack.of(update(agent="b", coverage=covers((0, 1)), delta=[1.0]))
-    with pytest.raises(UpdateError, match=r"agents \['b'\] exchange only a part of the model; a rule over whole vectors"):
+    with pytest.raises(
+        UpdateError, match=r"agents \['b'\] exchange only a part of the model; a rule over whole vectors"
+    ):
         stack.matrix(DELTA)

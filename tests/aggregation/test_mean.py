@@ -42,7 +42,10 @@ def test_nobody_with_weight_took_part():
     ("settings", "message"),
     [
         ({"weights": "tokens"}, "Mean.weights='tokens': must be 'examples' or 'uniform'"),
-        ({"by_agent": {"a": -1.0, "b": 2.0}}, r"Mean.by_agent={'a': -1.0, 'b': 2.0}: weights must be >= 0 and not all zero"),
+        (
+            {"by_agent": {"a": -1.0, "b": 2.0}},
+            r"Mean.by_agent={'a': -1.0, 'b': 2.0}: weights must be >= 0 and not all zero",
+        ),
         ({"by_agent": {"a": 0.0}}, "not all zero"),
         ({"by_agent": {}}, "not all zero"),
         ({"by_agent": {"a": float("nan")}}, "must be >= 0"),

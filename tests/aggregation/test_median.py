@@ -11,7 +11,11 @@ ROUND = Round(1, 0, 0, {"params": PARAMS})
 def median(*rows, weights=None):
     rule = Median()
     updates = [
-        Update(str(i), 1.0 if weights is None else weights[i], {"delta": torch.tensor(row), "buffers": torch.tensor(row[:1])})
+        Update(
+            str(i),
+            1.0 if weights is None else weights[i],
+            {"delta": torch.tensor(row), "buffers": torch.tensor(row[:1])},
+        )
         for i, row in enumerate(rows)
     ]
     total = add_up(rule.collect(update, ROUND) for update in updates)

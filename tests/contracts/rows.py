@@ -37,7 +37,9 @@ def exported(kind: type) -> set[type]:
     packages = [value for value in values if inspect.ismodule(value)]
     values += [getattr(package, name) for package in packages for name in getattr(package, "__all__", ())]
     return {
-        value for value in values if isinstance(value, type) and issubclass(value, kind) and not inspect.isabstract(value)
+        value
+        for value in values
+        if isinstance(value, type) and issubclass(value, kind) and not inspect.isabstract(value)
     }
 
 

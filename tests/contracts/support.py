@@ -16,6 +16,7 @@ from raycollab.task import Fingerprint
 from raycollab.tree import flatten
 
 NUM_AGENTS = 8
+TEST = rc.data.Arrays(rc.data.Digits("test").read(), "digits/test")
 DIGITS = rc.ImageClassification(rc.models.MLP(64, 10, hidden=(16,)), num_classes=10)
 ONE_STEP = rc.SGD(lr=0.1, steps=1, batch_size=8)
 
@@ -33,11 +34,17 @@ def digits(
     each = learners if isinstance(learners, Sequence) else [learners]
     shards = rc.data.Digits("train").split(rc.Dirichlet(0.5, num_parts=num_agents))
     agents = [rc.Agent(f"agent-{i}", shard, each[i % len(each)]) for i, shard in enumerate(shards)]
-    return experiment(agents, *chain, task=task, test=rc.data.Digits("test"), rounds=rounds, run=run, **settings)
+    return experiment(agents, *chain, task=task, test=TEST, rounds=rounds, run=run, **settings)
 
 
 def experiment(
-    agents: Sequence[rc.Agent], *chain: Any, task: rc.Task, test: rc.Source, rounds: int, run: Any = None, **settings: Any
+    agents: Sequence[rc.Agent],
+    *chain: Any,
+    task: rc.Task,
+    test: rc.Source,
+    rounds: int,
+    run: Any = None,
+    **settings: Any,
 ) -> rc.Experiment:
     """An experiment of these agents; `run` and `settings` are further fields."""
     config = rc.RunConfig(num_rounds=rounds, **(run or {}))
@@ -47,7 +54,9 @@ def experiment(
 class Training:
     """An experiment on a LocalPool: `driver`, `pool`, and the `reports` so far. A folder given twice is resumed."""
 
-    def __init__(self, experiment: rc.Experiment, *, num_hosts: int = 1, folder: RunFolder | None = None, device: str = "cpu"):
+    def __init__(
+        self, experiment: rc.Experiment, *, num_hosts: int = 1, folder: RunFolder | None = None, device: str = "cpu"
+    ):
         self.experiment = experiment.resolved()
         self.folder = folder or RunFolder.create(tempfile.mkdtemp())
         self.pool = LocalPool(
@@ -96,7 +105,10 @@ class Training:
         remembered = {name: self.remembered(name) for name in self.driver.plan.names}
         tensors, _ = flatten([self.driver.state_dict(), remembered])
         plain = flatten([self.driver._memory, self.driver._mode_state])[1]
-        return [repr(plain).encode(), *(t.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes() for t in tensors.values())]
+        return [
+            repr(plain).encode(),
+            *(t.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes() for t in tensors.values()),
+        ]
 
 
 def train(experiment: rc.Experiment, **settings: Any) -> Training:
@@ -118,7 +130,7 @@ class Point(rc.models.Model):
 
 @dataclass(frozen=True)
 class Quadratic(rc.Task):
-    """Mean over examples of sum(a * (w - x)^2) / 2: columns "x" and "a" [n, size]; the gradient is mean(a * (w - x))."""
+    """Mean over examples of sum(a * (w - x)^2) / 2, with columns "x" and "a" [n, size]: gradient mean(a * (w - x))."""
 
     size: int = 4
 
@@ -129,7 +141,9 @@ class Quadratic(rc.Task):
         return (batch["a"] * (model.w - batch["x"]) ** 2).sum(1).mean() / 2
 
     def statistics(self, model: nn.Module, batch: Any) -> Statistics:
-        return Statistics.of({"loss": Average("loss", float(self.loss(model, batch)) * len(batch["x"]), len(batch["x"]))})
+        return Statistics.of(
+            {"loss": Average("loss", float(self.loss(model, batch)) * len(batch["x"]), len(batch["x"]))}
+        )
 
     def predict(self, model: nn.Module, batch: Any) -> dict[str, Tensor]:
         return {"w": model.w.expand(len(batch["x"]), -1)}
@@ -147,9 +161,7 @@ def quadratics(
         {"x": torch.randn(n, size, generator=generator) + i, "a": torch.rand(n, size, generator=generator) + 0.5}
         for i, n in enumerate(sizes)
     ]
-    agents = [
-        rc.Agent(f"agent-{i}", rc.data.Arrays(held), learner, val_fraction=0.0) for i, held in enumerate(columns)
-    ]
+    agents = [rc.Agent(f"agent-{i}", rc.data.Arrays(held), learner, val_fraction=0.0) for i, held in enumerate(columns)]
     test = rc.data.Arrays({"x": torch.zeros(2, size), "a": torch.ones(2, size)})
     return experiment(agents, *chain, task=Quadratic(size), test=test, rounds=rounds, **settings), columns
 

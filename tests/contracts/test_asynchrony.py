@@ -78,7 +78,10 @@ class Fixed(rc.Mode):
 
     def assign(self, selected, state, *, version, seed):
         late = max(0, version - 1)
-        return [rc.Assignment(selected[0], late, discount=0.5), *(rc.Assignment(n, version) for n in selected[1:])], state
+        return [
+            rc.Assignment(selected[0], late, discount=0.5),
+            *(rc.Assignment(n, version) for n in selected[1:]),
+        ], state
 
 
 def test_a_discount_holds_whatever_weight_a_rule_gives():

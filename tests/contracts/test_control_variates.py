@@ -1,4 +1,4 @@
-"""Toy: SCAFFOLD. A learner reads a second broadcast vector, sends its difference, and keeps its own in private state."""
+"""Toy: SCAFFOLD. A learner reads a second broadcast vector, sends its difference, and remembers its own."""
 
 from dataclasses import dataclass
 

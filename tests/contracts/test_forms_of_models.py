@@ -48,6 +48,43 @@ def test_an_agent_that_does_not_move_sends_zero_though_loading_rounds():
     assert done.steps(1).reports[0].agents[0].norm == 0
 
 
+def flat(dtype):
+    """A linear layer in a dtype, under the same names in each."""
+
+    class Cast(nn.Linear):
+        def forward(self, x):
+            return super().forward(x.flatten(1).to(self.weight.dtype)).float()
+
+    return Cast(64, 10).to(dtype)
+
+
+def test_parties_may_differ_in_precision():
+    """One trains in bf16, one in float64, the common parameters stay in float32."""
+    experiment = digits(ONE_STEP, task=built(flat, dtype=torch.float32), num_agents=2, rounds=2)
+    tasks = [built(flat, dtype=torch.bfloat16), built(flat, dtype=torch.float64)]
+    members = tuple(replace(agent, task=task) for agent, task in zip(experiment.members(), tasks, strict=True))
+    done = train(replace(experiment, agents=rc.Parties(members)))
+    assert [model.flats[0].dtype for model in done.models()] == [torch.bfloat16, torch.float64]
+    assert [len(report.agents) for report in done.reports] == [2, 2]
+    assert done.params.dtype == torch.float32
+
+
+class SendsLow(rc.SGD):
+    """Sends bf16 that still hangs on its graph."""
+
+    def update(self, problem, params, state, round):
+        update, state = super().update(problem, params, state, round)
+        return update.with_vectors(delta=update.vectors["delta"].bfloat16().requires_grad_() * 1), state
+
+
+@pytest.mark.parametrize("rule", [rc.Mean(), rc.Median()], ids=repr)
+def test_vectors_leave_an_agent_in_float32_and_without_a_graph(rule):
+    done = train(digits(SendsLow(lr=0.1, steps=1), rule))
+    assert done.params.dtype == torch.float32
+    assert not done.params.requires_grad
+    assert [report.failures for report in done.reports] == [(), ()]
+
+
 class Tied(nn.Module):
     """An autoencoder whose decoder is the encoder's transpose, and a second layer that is the first."""
 

@@ -81,7 +81,9 @@ def test_blocks_the_order_of_running_and_of_arrival_changes_nothing(learner, cha
         return shuffled(blocks, len(blocks))
 
     monkeypatch.setattr(Layout, "blocks_of", run_shuffled)
-    monkeypatch.setattr(raycollab.runtime.pool, "collect", lambda results, *a: collect(shuffled(results, len(results)), *a))
+    monkeypatch.setattr(
+        raycollab.runtime.pool, "collect", lambda results, *a: collect(shuffled(results, len(results)), *a)
+    )
     assert train(case(learner, chain), num_hosts=3).bits() == bits(learner, chain)
 
 

@@ -25,7 +25,11 @@ class Int8(rc.Codec):
         scale = np.abs(rows).max(1, keepdims=True) / 127
         scaled = rows / np.where(scale == 0, 1, scale)
         noise = numpy_generator(seed, "int8").random(rows.shape, dtype=np.float32)
-        return {"q": np.floor(scaled + noise).clip(-127, 127).astype(np.int8), "scale": scale, "d": np.array(len(vector))}
+        return {
+            "q": np.floor(scaled + noise).clip(-127, 127).astype(np.int8),
+            "scale": scale,
+            "d": np.array(len(vector)),
+        }
 
     def decode(self, arrays):
         return torch.from_numpy((arrays["q"] * arrays["scale"]).reshape(-1)[: int(arrays["d"])].copy())
@@ -64,5 +68,8 @@ def test_private_parts_and_states_are_not_rounded():
     """Only what crosses the wire is: an agent's own memory stays in float32."""
     experiment = digits(ONE_STEP, codec=Int8(), exchange=rc.Exchange(exclude=("3.*",)), rounds=1)
     exact = digits(ONE_STEP, exchange=rc.Exchange(exclude=("3.*",)), rounds=1)
-    assert Training(with_run(experiment, seed=3)).finish().remembered("agent-0")["private"]["3.weight"].dtype == torch.float32
+    assert (
+        Training(with_run(experiment, seed=3)).finish().remembered("agent-0")["private"]["3.weight"].dtype
+        == torch.float32
+    )
     assert train(exact).reports[0].bytes_up > train(experiment).reports[0].bytes_up

@@ -50,7 +50,9 @@ def test_private_buffers_are_not_sent():
 
 def test_half_precision_measures_from_where_it_really_started():
     """params rounds to bfloat16 when it is loaded; the rounding is no part of what was learned."""
-    update, _ = run(net(torch.bfloat16, norm=False), lambda model: None, features=torch.zeros(4, 2, dtype=torch.bfloat16))
+    update, _ = run(
+        net(torch.bfloat16, norm=False), lambda model: None, features=torch.zeros(4, 2, dtype=torch.bfloat16)
+    )
     assert update.vectors["delta"].abs().max() == 0
     assert update.vectors["delta"].dtype == torch.float32
 

@@ -107,7 +107,10 @@ def test_a_loss_that_is_not_finite(bench):
         ({"name": "SparseAdam"}, "Optimizer.name='SparseAdam': must be one of"),
         ({"name": "Optimizer"}, "Optimizer.name='Optimizer': must be one of"),
         ({"name": "lr_scheduler"}, "Optimizer.name='lr_scheduler': must be one of"),
-        ({"args": {"speed": 1}}, r"Optimizer\(name='AdamW', args={'speed': 1}\): .*unexpected keyword argument 'speed'"),
+        (
+            {"args": {"speed": 1}},
+            r"Optimizer\(name='AdamW', args={'speed': 1}\): .*unexpected keyword argument 'speed'",
+        ),
         ({"args": {"lr": -1.0}}, r"Optimizer\(name='AdamW', args={'lr': -1.0}\): Invalid learning rate"),
         ({"args": {"lr": "1e-3"}}, r"Optimizer\(name='AdamW', args={'lr': '1e-3'}\)"),
         ({"epochs": 0}, "Optimizer.epochs=0"),

@@ -61,7 +61,9 @@ def test_the_loss_is_the_mean_over_the_examples_seen(bench):
     assert update.scalars["loss"] == pytest.approx(whole, rel=1e-6)
 
 
-@pytest.mark.parametrize(("settings", "steps"), [({"epochs": 1}, 4), ({"epochs": 3}, 12), ({"steps": 3}, 3), ({"steps": 9, "epochs": 5}, 9)])
+@pytest.mark.parametrize(
+    ("settings", "steps"), [({"epochs": 1}, 4), ({"epochs": 3}, 12), ({"steps": 3}, 3), ({"steps": 9, "epochs": 5}, 9)]
+)
 def test_steps_or_epochs(bench, settings, steps):
     update, _ = SGD(batch_size=6, **settings).update(bench.problem, bench.params, {}, bench.round)
     assert update.scalars["steps"] == steps

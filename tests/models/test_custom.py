@@ -16,7 +16,10 @@ def test_a_class_and_its_name_make_the_same():
 
 
 def test_a_method_of_a_class_is_named_with_a_dot():
-    assert Module("torch.nn:Embedding.from_pretrained", {"embeddings": torch.zeros(2, 3)}).build().weight.shape == (2, 3)
+    assert Module("torch.nn:Embedding.from_pretrained", {"embeddings": torch.zeros(2, 3)}).build().weight.shape == (
+        2,
+        3,
+    )
 
 
 def test_travels():

@@ -5,7 +5,9 @@ from raycollab.errors import ConfigError
 from raycollab.models import MLP
 
 
-@pytest.mark.parametrize(("hidden", "expected"), [((), 7 * 3 + 3), ((5,), 7 * 5 + 5 + 5 * 3 + 3), ([4, 2], 32 + 10 + 9)])
+@pytest.mark.parametrize(
+    ("hidden", "expected"), [((), 7 * 3 + 3), ((5,), 7 * 5 + 5 + 5 * 3 + 3), ([4, 2], 32 + 10 + 9)]
+)
 def test_number_of_parameters(hidden, expected):
     assert sum(p.numel() for p in MLP(7, 3, hidden).build().parameters()) == expected
 

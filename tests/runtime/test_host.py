@@ -86,7 +86,7 @@ def test_the_initial_weights_depend_on_the_runs_seed_alone():
 
 
 def test_open_gives_a_card_or_a_failure_for_each():
-    model, made = offer()
+    _, made = offer()
     broken = [Agent("lost", Parquet("/nowhere/x.parquet"), SGD()), Agent("other", data(0), SGD(), approves="1")]
     outcomes = Host(session(), [*agents(SGD()), *broken]).open(made)
     assert [type(outcome) for outcome in outcomes] == [AgentCard, Failure, Failure]
@@ -108,7 +108,9 @@ def test_a_block_is_the_sum_of_its_agents():
 
 @pytest.mark.parametrize("rule", [Mean(), Median()])
 def test_a_failing_agent_costs_itself_alone(rule):
-    host, round, _ = opened([SGD(), Raises(ZeroDivisionError("by zero")), Raises(UpdateError("too long")), SGD()], rule=rule)
+    host, round, _ = opened(
+        [SGD(), Raises(ZeroDivisionError("by zero")), Raises(UpdateError("too long")), SGD()], rule=rule
+    )
     result = host.run(round, block("a0", "a1", "a2", "a3"))
     assert [report.agent for report in result.reports] == ["a0", "a3"]
     assert result.failures == (

@@ -38,15 +38,17 @@ class Coarse(Codec):
 def agents(momentum=0.0):
     generator = torch.Generator().manual_seed(0)
     learner = SGD(lr=0.1, momentum=momentum, keep_momentum=momentum > 0)
-    shards = [
-        Arrays({"features": torch.randn(8, 3, generator=generator), "label": torch.arange(8) % 2}) for _ in NAMES
-    ]
+    shards = [Arrays({"features": torch.randn(8, 3, generator=generator), "label": torch.arange(8) % 2}) for _ in NAMES]
     return [Agent(name, shard, learner, val_fraction=0.25) for name, shard in zip(NAMES, shards, strict=True)]
 
 
 def pool(num_hosts=1, num_blocks=6, codec=None, momentum=0.0):
     made = LocalPool(
-        Session(0, TASK, chain(Mean()), Exchange()), agents(momentum), num_blocks=num_blocks, num_hosts=num_hosts, codec=codec
+        Session(0, TASK, chain(Mean()), Exchange()),
+        agents(momentum),
+        num_blocks=num_blocks,
+        num_hosts=num_hosts,
+        codec=codec,
     )
     model = build_model(TASK, Exchange(), 0)
     offer = Offer(TASK.fingerprint(model.spec), model.spec)
@@ -59,9 +61,11 @@ def work(*names, last_round=0):
     return [Assignment(name, 0, last_round) for name in names]
 
 
-@pytest.mark.parametrize(("agents_", "blocks", "hosts"), [(6, 6, 1), (6, 6, 4), (10, 4, 3), (7, 7, 7), (1, 1, 1), (64, 10, 3)])
+@pytest.mark.parametrize(
+    ("agents_", "blocks", "hosts"), [(6, 6, 1), (6, 6, 4), (10, 4, 3), (7, 7, 7), (1, 1, 1), (64, 10, 3)]
+)
 def test_layout_laws(agents_, blocks, hosts):
-    """Every agent is in one block and every block on one host; sizes differ by one at most; an agent is on its block's host."""
+    """Every agent is in one block, every block on one host, its agents too; sizes differ by one at most."""
     names = tuple(f"n{i}" for i in range(agents_))
     layout = Layout(names, blocks, hosts)
     cut = layout.blocks_of(work(*names))
@@ -73,7 +77,7 @@ def test_layout_laws(agents_, blocks, hosts):
         for assignment in block.assignments:
             assert layout.host_of(names.index(assignment.agent)) == layout.host_of_block(block.index)
     assert {layout.host_of_block(block) for block in range(blocks)} == set(range(hosts))
-    assert sorted(sum(layout.by_host(names).values(), [])) == sorted(names)
+    assert sorted(name for group in layout.by_host(names).values() for name in group) == sorted(names)
 
 
 def test_blocks_do_not_depend_on_hosts_or_on_the_order_asked():
@@ -84,7 +88,9 @@ def test_blocks_do_not_depend_on_hosts_or_on_the_order_asked():
 
 
 def test_more_hosts_than_blocks():
-    with pytest.raises(ConfigError, match=r"4 hosts for num_blocks=3: a block is never cut.*raise RunConfig.num_blocks or"):
+    with pytest.raises(
+        ConfigError, match=r"4 hosts for num_blocks=3: a block is never cut.*raise RunConfig.num_blocks or"
+    ):
         Layout(NAMES, 3, 4)
     with pytest.raises(ConfigError, match="4 hosts for num_blocks=3"):
         LocalPool(Session(0, TASK, chain(Mean()), Exchange()), agents(), num_blocks=3, num_hosts=4)

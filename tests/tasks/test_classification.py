@@ -44,7 +44,7 @@ def test_any_whole_labels_will_do(dtype):
 
 
 def test_metrics_by_hand():
-    """Predictions 0 1 1 0 for labels 0 1 0 1; margins -2 1 3 -1: two of four pairs (positive, negative) are in order."""
+    """Predictions 0 1 1 0 for labels 0 1 0 1; margins -2 1 3 -1: two of the four pairs are in order."""
     logits = [[2.0, 0.0], [0.0, 1.0], [0.0, 3.0], [1.0, 0.0]]
     found = statistics(passing(), logits, [0, 1, 0, 1])
     assert found["accuracy"] == 0.5
@@ -86,9 +86,15 @@ def test_good_rows_pass():
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (torch.tensor([0, 2, 2, 1]), r"row 1 has label 2, outside 0..1 \(2 such rows\); correct the labels or set num_c"),
+        (
+            torch.tensor([0, 2, 2, 1]),
+            r"row 1 has label 2, outside 0..1 \(2 such rows\); correct the labels or set num_c",
+        ),
         (torch.tensor([0, 1, 0, -1]), r"row 3 has label -1, outside 0..1 \(1 such rows\)"),
-        (torch.tensor([0.0, 1.0, 0.0, 1.0]), r"'label' holds torch.float32 of shape \[4\]; labels are one whole number"),
+        (
+            torch.tensor([0.0, 1.0, 0.0, 1.0]),
+            r"'label' holds torch.float32 of shape \[4\]; labels are one whole",
+        ),
         (torch.tensor([0.0, math.nan, 0.0, 1.0]), "'label' holds torch.float32"),
         (torch.zeros(4, 1, dtype=torch.int64), r"'label' holds torch.int64 of shape \[4, 1\]"),
     ],
@@ -105,7 +111,9 @@ def test_bad_rows_are_refused_or_dropped(bad):
     features[2, 1, 0] = bad
     held = columns(features=features)
     assert passing(bad_rows="drop").check(held, "here").tolist() == [True, True, False, True]
-    with pytest.raises(DataError, match=r"here: row 2 of column 'features' holds NaN or infinity \(1 such rows\).*'drop'"):
+    with pytest.raises(
+        DataError, match=r"here: row 2 of column 'features' holds NaN or infinity \(1 such rows\).*'drop'"
+    ):
         passing().check(held, "here")
 
 

@@ -44,7 +44,11 @@ def test_equals_torch(nesterov):
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"beta": 1.0}, r"Momentum.beta=1.0: must be in \[0, 1\)"), ({"beta": -0.1}, "beta"), ({"lr": 0.0}, "Momentum.lr=0.0: must be > 0")],
+    [
+        ({"beta": 1.0}, r"Momentum.beta=1.0: must be in \[0, 1\)"),
+        ({"beta": -0.1}, "beta"),
+        ({"lr": 0.0}, "Momentum.lr=0.0: must be > 0"),
+    ],
 )
 def test_refuses(settings, message):
     with pytest.raises(ConfigError, match=message):

@@ -1,0 +1,114 @@
+"""Parties that misbehave in a given round, and a driver in this process whose hosts are actors."""
+
+import os
+import time
+from dataclasses import dataclass, replace
+
+import ray
+import torch
+
+from raycollab.agent import Agent
+from raycollab.aggregation import Mean
+from raycollab.checkpoint import RunFolder
+from raycollab.config import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from raycollab.data import IID, Digits
+from raycollab.driver import Driver
+from raycollab.errors import RoundStopped
+from raycollab.experiment import Experiment
+from raycollab.learners import SGD
+from raycollab.models import MLP
+from raycollab.population import Parties
+from raycollab.runtime.placement import place
+from raycollab.runtime.pool import Layout, LocalPool
+from raycollab.runtime.ray_pool import HostSpecs, RayPool
+from raycollab.tasks import ImageClassification
+from raycollab.transforms import Momentum
+
+STATEFUL = SGD(lr=0.1, momentum=0.9, keep_momentum=True)
+
+
+@dataclass(frozen=True)
+class Moody(SGD):
+    """SGD that does something else than learn in one round: "raise", "die" or "dawdle"."""
+
+    mood: str = "raise"
+    in_round: int = 2
+
+    def update(self, problem, params, state, round):
+        if round.index == self.in_round:
+            self._misbehave(problem)
+        return super().update(problem, params, state, round)
+
+    def _misbehave(self, problem):
+        if self.mood == "die":
+            os._exit(1)
+        while self.mood == "dawdle" and not problem.stop():
+            time.sleep(0.02)
+        raise RoundStopped(f"agent {problem.agent!r} is in a mood")
+
+
+@dataclass(frozen=True)
+class Witness(SGD):
+    """Reports where it runs: the process as its number of examples, the threads as its loss."""
+
+    def update(self, problem, params, state, round):
+        update, state = super().update(problem, params, state, round)
+        return replace(update, scalars={"examples": os.getpid(), "loss": torch.get_num_threads()}), state
+
+
+def moody(mood, in_round=2):
+    """A stateful learner with a mood."""
+    return Moody(lr=0.1, momentum=0.9, keep_momentum=True, mood=mood, in_round=in_round)
+
+
+def experiment(*learners, round_timeout_s=60.0, **scaling):
+    """One agent per learner on a third of digits or less, Momentum on the driver, a checkpoint every round."""
+    shards = Digits("train").split(IID(num_parts=max(3, len(learners))))
+    agents = tuple(Agent(f"agent-{i}", shards[i], learner) for i, learner in enumerate(learners))
+    task = ImageClassification(MLP(num_features=64, num_outputs=10, hidden=(16,)), num_classes=10)
+    return Experiment(
+        task,
+        Parties(agents),
+        (Mean(), Momentum(0.9)),
+        Digits("test"),
+        run=RunConfig(num_rounds=4),
+        scaling=ScalingConfig(**scaling),
+        failure=FailureConfig(round_timeout_s=round_timeout_s),
+        checkpoint=CheckpointConfig(every=1),
+    ).resolved()
+
+
+class OnRay:
+    """A driver in this process with its hosts in actors, so that a test can reach both; as a context it ends them."""
+
+    def __init__(self, experiment, folder):
+        names = tuple(agent.name for agent in experiment.members())
+        layout = Layout(names, experiment.run.num_blocks, experiment.num_hosts(num_cpus=8))
+        placement = place(replace(experiment.scaling, cpus_per_host=0.25), layout.num_hosts)
+        specs = HostSpecs.put(layout, placement, experiment.session(), experiment.members(), None)
+        self.handles = [specs.start(host) for host in range(layout.num_hosts)]
+        policy = experiment.failure
+        self.pool = RayPool(
+            specs, self.handles, start_timeout_s=policy.start_timeout_s, round_timeout_s=policy.round_timeout_s
+        )
+        self.driver = Driver(experiment.plan(), self.pool, RunFolder.create(str(folder), "on-ray"))
+
+    def __enter__(self):
+        self.driver.start()
+        return self
+
+    def __exit__(self, *_):
+        self.pool.close()
+
+    def kill(self, host):
+        """Kill the actor that the host started with, and wait until Ray has noticed."""
+        ray.kill(self.handles[host])
+        ray.wait([self.handles[host].stop.remote(0, 0)], timeout=30)
+
+
+def locally(experiment, folder):
+    """The same driver with its hosts in this process, started."""
+    pool = LocalPool(experiment.session(), experiment.members(), num_blocks=experiment.run.num_blocks)
+    driver = Driver(experiment.plan(), pool, RunFolder.create(str(folder), "locally"))
+    driver.start()
+    return driver
