@@ -1,7 +1,8 @@
 """Parties that bring their own optimizer and their own loss: sum_i L_i(model), each agent with its L_i.
 
 One hospital smooths its labels, one weighs rare classes up, one trains with AdamW and keeps its state between rounds.
-They still agree on what is exchanged and how it is scored. Accuracy 0.96 on the shared test set after 20 rounds, in about 15 seconds.
+They still agree on what is exchanged and how it is scored. Accuracy 0.96 on the shared test set after 20 rounds, in
+about 15 seconds.
 """
 
 import argparse

@@ -7,9 +7,7 @@ import raycollab as rc
 
 task = rc.ImageClassification(rc.models.MLP(num_features=64, num_outputs=10), num_classes=10)
 shards = rc.data.Digits("train").split(rc.Dirichlet(alpha=0.3, num_parts=8))  # lazy: read inside each agent
-agents = [
-    rc.Agent(f"party-{i}", shard, rc.SGD(lr=0.1, momentum=0.9, epochs=2), task) for i, shard in enumerate(shards)
-]
+agents = [rc.Agent(f"party-{i}", shard, rc.SGD(lr=0.1, momentum=0.9, epochs=2), task) for i, shard in enumerate(shards)]
 
 if __name__ == "__main__":
     result = rc.fit(

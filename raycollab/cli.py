@@ -8,7 +8,7 @@ from typing import Any
 
 from raycollab.errors import ConfigError, RaycollabError
 
-_OPTIONS = ("--help", "--version", "--print-config", "--address", "--data", "--out")
+_OPTIONS = ("--help", "--version", "--print-config", "--address", "--data", "--out", "--trust")
 _OVERRIDES = """Any setting of the experiment can be overridden as --key.sub=value, for example:
 
   raycollab run --run.num_rounds=5 --run.seed=1
@@ -63,9 +63,13 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     evaluate = add("evaluate", _evaluate, "score a trained model on its shared test set, or on a Parquet file")
     evaluate.add_argument("run", help="run folder, or its model/ folder")
     evaluate.add_argument("--data", help="labelled Parquet file (default: the run's shared test set)")
+    evaluate.add_argument(
+        "--trust", action="append", default=[], help="package that the model's recipe may import from"
+    )
     predict = add("predict", _predict, "predict the rows of a Parquet file with a trained model")
     predict.add_argument("run", help="run folder, or its model/ folder")
     predict.add_argument("data", help="Parquet file with the task's input columns")
+    predict.add_argument("--trust", action="append", default=[], help="package that the model's recipe may import from")
     predict.add_argument("--out", required=True, help="Parquet file to write")
     parser.add_argument("--version", action="version", version=_version())
     own, overrides = _separate(arguments)
@@ -116,7 +120,7 @@ def _conduct(experiment: Any, **arguments: Any) -> int:
 
 def _evaluate(command: argparse.Namespace, overrides: list[str]) -> int:
     del overrides
-    model = import_module("raycollab.deploy").load_model(command.run)
+    model = import_module("raycollab.deploy").load_model(command.run, trusted=tuple(command.trust))
     if command.data is None:
         source = import_module("raycollab.experiment_file").read_run(command.run).test
     else:
@@ -129,6 +133,7 @@ def _evaluate(command: argparse.Namespace, overrides: list[str]) -> int:
 def _predict(command: argparse.Namespace, overrides: list[str]) -> int:
     del overrides
     deploy = import_module("raycollab.deploy")
-    count = deploy.predict_file(deploy.load_model(command.run), command.data, command.out)
+    model = deploy.load_model(command.run, trusted=tuple(command.trust))
+    count = deploy.predict_file(model, command.data, command.out)
     sys.stdout.write(f"{count:,} predictions written to {command.out}\n")
     return 0

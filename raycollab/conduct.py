@@ -12,9 +12,11 @@ from raycollab.checkpoint import RunFolder
 from raycollab.deploy import save_model
 from raycollab.driver import Driver
 from raycollab.experiment import Plan
+from raycollab.recipe import to_plain
 from raycollab.report import model_card
 from raycollab.result import Result, statistics_report
-from raycollab.runtime.ray_pool import HostSpecs, RayPool, device
+from raycollab.runtime.packed_host import device
+from raycollab.runtime.ray_pool import HostSpecs, RayPool
 from raycollab.types import AgentCard, RoundReport, Started
 
 Event = Started | RoundReport | Result
@@ -69,7 +71,7 @@ def _finish(driver: Driver, cards: Sequence[AgentCard], began: float) -> Result:
         "versions": versions(),
         "metrics": metrics,
         "fingerprint": driver.offer.fingerprint.digest(),
-        "input_shape": driver.input_shape(),
+        "reader": to_plain(driver.reader()),
     }
     save_model(folder.storage.child("model"), plan.task, driver.module(), card=card, facts=facts)
     folder.write_tables(history, agents)

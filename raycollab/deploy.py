@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -20,6 +20,7 @@ from raycollab.storage import Storage
 from raycollab.task import Task
 from raycollab.types import Batch
 
+AS_IT_IS = Parquet("data.parquet")  # no shapes, no scaling
 _WEIGHTS, _CONFIG, _CARD = "model.safetensors", "config.json", "README.md"
 _BATCH = 1024
 
@@ -31,22 +32,19 @@ class TrainedModel:
     Args:
         module: In evaluation mode.
         task: Knows how to feed it and what its outputs mean.
-        input_shape: Shape of one example of the task's input column, to read bytes and lists by; empty if unknown.
+        reader: How its Parquet data was read; files are read the same way.
     """
 
     module: nn.Module
     task: Task
-    input_shape: tuple[int, ...] = ()
+    reader: Parquet = AS_IT_IS
 
     def source(self, data: str, *, labelled: bool = True) -> Source:
         """A Parquet file with the task's columns, read as the model was trained to read it."""
         label = getattr(self.task, "label", "label") if labelled else None
         name = getattr(self.task, "inputs", None)
-        if not isinstance(name, str):
-            return Parquet(data, label=label)
-        return Parquet(
-            data, columns=(name,), shapes={name: self.input_shape} if self.input_shape else None, label=label
-        )
+        columns = (name,) if isinstance(name, str) else None
+        return replace(self.reader, path=data, columns=columns, label=label)
 
     def predict(self, columns: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Predictions for all rows of these columns: names to [n] or [n, c]."""
@@ -118,7 +116,8 @@ def load_model(path: str, *, task: Task | None = None, trusted: tuple[str, ...] 
         task = from_plain(recipe, trusted=trusted)
     module = task.model()
     _load_weights(module, weights, folder.uri)
-    return TrainedModel(module.eval(), task, tuple(config.get("input_shape", ())))
+    reader = from_plain(config["reader"]) if config.get("reader") else AS_IT_IS
+    return TrainedModel(module.eval(), task, reader)
 
 
 def predict_file(model: TrainedModel, data: str, out: str) -> int:

@@ -12,7 +12,7 @@ from torch import Tensor
 from raycollab.agent import Offer
 from raycollab.checkpoint import RunFolder
 from raycollab.config import Target
-from raycollab.data import Shard
+from raycollab.data import Parquet, Shard, Source
 from raycollab.errors import DataError, QuorumError, RunFolderError, TaskMismatchError, UpdateError
 from raycollab.experiment import Plan
 from raycollab.metrics import Statistics
@@ -65,10 +65,16 @@ class Driver:
         self._model.load(self.vectors[PARAMS], self.vectors[BUFFERS])
         return self._model.module
 
-    def input_shape(self) -> list[int]:
-        """Shape of one example of the task's input column in the shared set; empty if it names none."""
+    def reader(self) -> Parquet:
+        """How to read Parquet files for the trained model: as the shared set was read, or by its shapes."""
+        source: Source | None = self.plan.test
+        while source is not None and not isinstance(source, Parquet):
+            source = getattr(source, "source", None)  # a Holdout or a Part of another source
+        if source is not None:
+            return source
         name = getattr(self.plan.task, "inputs", None)
-        return list(self._test.columns()[name].shape[1:]) if isinstance(name, str) else []
+        shapes = {name: tuple(self._test.columns()[name].shape[1:])} if isinstance(name, str) else None
+        return Parquet("data.parquet", shapes=shapes)
 
     def start(self) -> list[AgentCard]:
         """Open the shared set, let all parties agree to the task and open their shards; restore the newest checkpoint.
@@ -102,6 +108,17 @@ class Driver:
             ) from error
         kept = {name: column[good] for name, column in columns.items()}
         self._test = Shard(kept, val_fraction=0.0, seed=0, device=self._model.device, name=where)
+        if self.plan.run.target is not None:  # a metric that the task does not report is refused before round 1
+            first = next(self._test.batches("train", 2, seed=None))
+            with torch.no_grad():
+                scores = self.plan.task.statistics(self.module().eval(), first)
+            Target.parse(self.plan.run.target).reached(scores.compute())
+
+    def _score(self) -> None:
+        """Score the newest committed vectors on the shared set."""
+        batches = self._test.batches("train", 1024, seed=None)
+        with fixed_threads(self.plan.threads):
+            self.statistics = self.plan.task.evaluate(self.module(), batches)
 
     def rounds(self) -> Iterator[RoundReport]:
         """Run rounds until the target, convergence or num_rounds; each is committed when it is yielded."""
@@ -110,6 +127,10 @@ class Driver:
 
     def step(self) -> RoundReport:
         """Run and commit one round."""
+        with fixed_threads(self.plan.threads):
+            return self._step()
+
+    def _step(self) -> RoundReport:
         started = time.perf_counter()
         index = self.version + 1
         collected, attempts, mode_state = self._collect(index)
@@ -152,10 +173,11 @@ class Driver:
                     f"round {index}: {_first(collected.failures)}; the run ends because on_agent_failure='stop'"
                 )
             if len(collected.reports) >= needed:
-                return replace(collected, failures=failures), attempt + 1, mode_state
-        answered = len(collected.reports)
+                answered = {report.agent for report in collected.reports}
+                lost = {failure.agent: failure for failure in failures if failure.agent not in answered}
+                return replace(collected, failures=tuple(lost.values())), attempt + 1, mode_state
         raise QuorumError(
-            f"round {index}: {answered} of {len(assignments)} agents answered in the last of "
+            f"round {index}: {len(collected.reports)} of {len(assignments)} agents answered in the last of "
             f"{policy.max_attempts} attempts, min_agents={policy.min_agents:g} needs {needed}; "
             f"first failure: {_first(failures)}"
         )
@@ -205,8 +227,7 @@ class Driver:
 
     def _evaluated(self, report: RoundReport) -> RoundReport:
         """Score the committed model on the shared set and on its agents' own data; decide whether to stop."""
-        task = self.plan.task
-        self.statistics = task.evaluate(self.module(), self._test.batches("train", 1024, seed=None))
+        self._score()
         metrics = self.statistics.compute()
         names = {agent.agent: self._memory.get(agent.agent, 0) for agent in report.agents}
         fingerprint = self.offer.fingerprint.digest()

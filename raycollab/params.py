@@ -21,7 +21,7 @@ class Exchange:
     """Which trainable parameters and float buffers travel; the rest stays private to each agent.
 
     Args:
-        include: Shell patterns over parameter names; one that matches nothing is a ModelError.
+        include: Shell patterns over names of parameters and buffers; one that matches no parameter is a ModelError.
         exclude: Patterns taken out of those, e.g. ("head.*",) for a private head.
         buffers: "average" exchanges float buffers such as BatchNorm's statistics (averaged by weight, untouched by
             server optimizers); "private" leaves each agent its own (FedBN, Li et al., ICLR 2021, with the norm
@@ -122,7 +122,7 @@ class FlatModel:
                 offset = entries[-1].stop
             self._private.update({name: group[name].data for name in private})
         self._first_private = {name: tensor.clone() for name, tensor in self._private.items()}
-        self.spec = ParamSpec(tuple(entries), self._bind_buffers(exchange.buffers == "average"))
+        self.spec = ParamSpec(tuple(entries), self._bind_buffers(exchange))
         self.lossy = any(flat.dtype != torch.float32 for flat in self.flats)
 
     def _bind(self, names: list[str], group: dict[str, nn.Parameter], shared_size: int) -> None:
@@ -141,9 +141,10 @@ class FlatModel:
         self.shared_grads.append(grad[:shared_size])
         self.zero_grad()
 
-    def _bind_buffers(self, average: bool) -> tuple[Entry, ...]:
+    def _bind_buffers(self, exchange: Exchange) -> tuple[Entry, ...]:
         """Sort buffers by what becomes of them: averaged, private to the agent, or put back before every update."""
         persistent = set(self.module.state_dict())
+        average = exchange.buffers == "average"
         self._averaged: dict[str, _Buffer] = {}
         self._private_buffers: dict[str, _Buffer] = {}
         self._constant: dict[str, _Buffer] = {}
@@ -151,9 +152,10 @@ class FlatModel:
         for name, tensor in self.module.named_buffers():
             owner, _, key = name.rpartition(".")
             buffer = _Buffer(self.module.get_submodule(owner), key)
-            if name not in persistent or (average and not tensor.is_floating_point()):
+            travels = average and exchange.matches(name)
+            if name not in persistent or (travels and not tensor.is_floating_point()):
                 self._constant[name] = buffer
-            elif average:
+            elif travels:
                 self._averaged[name] = buffer
                 entries.append(
                     Entry(name, tuple(tensor.shape), _dtype_name(tensor), entries[-1].stop if entries else 0)

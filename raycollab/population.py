@@ -64,7 +64,7 @@ class Split(Population):
     def __post_init__(self) -> None:
         object.__setattr__(self, "learners", tuple(self.learners))
         require(bool(self.learners), "Split.learners", [], "give at least one learner")
-        require("{}" in self.name, "Split.name", self.name, "must contain {} for the party's number")
+        require(self.name.count("{}") == 1, "Split.name", self.name, "must contain {} once, for the party's number")
 
     def agents(self) -> list[Agent]:
         """One agent per part."""

@@ -28,20 +28,20 @@ def to_plain(value: Any, *, strict: bool = True) -> Any:
         return {str(key): to_plain(item, strict=strict) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [to_plain(item, strict=strict) for item in value]
-    if is_dataclass(value) and not isinstance(value, type) and "<locals>" not in type(value).__qualname__:
+    if is_dataclass(value) and not isinstance(value, type) and _importable(type(value)):
         return {"class_path": class_path(type(value)), "init_args": plain_fields(value, strict=strict)}
-    if (
-        callable(value)
-        and hasattr(value, "__qualname__")
-        and "<" not in value.__qualname__
-        and value.__module__ != "__main__"
-    ):
+    if callable(value) and hasattr(value, "__qualname__") and _importable(value):
         return f"{value.__module__}:{value.__qualname__}"
     if strict:
         raise ConfigError(
             f"{type(value).__name__} has no plain form that a run folder could hold; name a file or a class instead"
         )
     return {_ONLY_IN_PYTHON: type(value).__name__}
+
+
+def _importable(kind: Any) -> bool:
+    """Whether another process can import a class or function by its name."""
+    return "<" not in kind.__qualname__ and kind.__module__ != "__main__"
 
 
 def plain_fields(value: Any, *, strict: bool = True) -> dict[str, Any]:
@@ -83,8 +83,9 @@ def from_plain(plain: Any, *, trusted: tuple[str, ...] = ()) -> Any:
     if not isinstance(plain, Mapping):
         return plain
     arguments = {key: from_plain(item, trusted=trusted) for key, item in plain.items()}
-    if set(plain) != {"class_path", "init_args"}:
+    if "class_path" not in plain or not set(plain) <= {"class_path", "init_args"}:
         return arguments
+    arguments.setdefault("init_args", {})
     kind = _imported(plain["class_path"], trusted)
     for name in getattr(kind, "imports", ()):  # settings that are imported when they are used
         _check_trusted(str(arguments["init_args"].get(name, "")), trusted)

@@ -14,7 +14,11 @@ from raycollab.experiment_file import read_experiment
 
 _RAY_TMPDIR = tempfile.mkdtemp(prefix="rc-", dir="/tmp")  # short: the paths of Ray's sockets are below it
 os.environ.update(
-    RAY_AUTH_MODE="disabled", RAY_TMPDIR=_RAY_TMPDIR, OMP_NUM_THREADS="1", RAY_DEDUP_LOGS="0", RAY_USAGE_STATS_ENABLED="0"
+    RAY_AUTH_MODE="disabled",
+    RAY_TMPDIR=_RAY_TMPDIR,
+    OMP_NUM_THREADS="1",
+    RAY_DEDUP_LOGS="0",
+    RAY_USAGE_STATS_ENABLED="0",
 )  # before ray is imported, which reads them
 os.environ.pop("RAY_ADDRESS", None)  # a developer's own cluster is none of the tests' business
 

@@ -10,11 +10,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from raycollab.data import Arrays
-from raycollab.deploy import TrainedModel, load_model, predict_file, save_model
+from raycollab.data import Arrays, Parquet
+from raycollab.deploy import AS_IT_IS, TrainedModel, load_model, predict_file, save_model
 from raycollab.errors import ConfigError, DataError, ModelError, RunFolderError
 from raycollab.models import CNN, MLP, Model, Module
 from raycollab.params import Exchange, FlatModel
+from raycollab.recipe import to_plain
 from raycollab.storage import Storage
 from raycollab.tasks import Classification, ImageClassification
 
@@ -38,6 +39,9 @@ class TiedNet(Model):
         return Tied()
 
 
+READER = Parquet("data.parquet", shapes={"features": (3,)}, scale=128.0)
+
+
 def saved(tmp_path, task, module=None, facts=None):
     torch.manual_seed(1)
     module = task.model() if module is None else module
@@ -46,11 +50,11 @@ def saved(tmp_path, task, module=None, facts=None):
 
 
 def test_round_trip(tmp_path):
-    module = saved(tmp_path, TASK, facts={"metrics": {"accuracy": 0.5}, "input_shape": [3]})
+    module = saved(tmp_path, TASK, facts={"metrics": {"accuracy": 0.5}, "reader": to_plain(READER)})
     for path in (tmp_path, tmp_path / "model"):
         model = load_model(str(path))
         assert model.task == TASK
-        assert model.input_shape == (3,)
+        assert model.reader == READER
         assert not model.module.training
         x = torch.randn(5, 3)
         assert torch.equal(model.module(x), module(x))
@@ -170,9 +174,9 @@ def test_a_task_without_a_plain_form_must_be_given(tmp_path):
     assert load_model(str(tmp_path), task=task).task is task
 
 
-def through(input_shape=()):
+def through(reader=AS_IT_IS):
     """Hands its inputs through: they are the logits."""
-    return TrainedModel(nn.Identity(), Classification(Module(nn.Identity), 2), input_shape)
+    return TrainedModel(nn.Identity(), Classification(Module(nn.Identity), 2), reader)
 
 
 def test_predict_goes_over_all_rows_in_order():
@@ -201,7 +205,7 @@ def test_predict_file(tmp_path, monkeypatch):
     data = table(tmp_path / "in.parquet", features=[[1.0, 0.0], [0.0, 3.0], [2.0, 1.0]], other=["a", "b", "c"])
     monkeypatch.chdir(tmp_path)
     for out in (f"{tmp_path}/deep/out.parquet", "out.parquet"):
-        assert predict_file(through((2,)), data, out) == 3
+        assert predict_file(through(Parquet("x", shapes={"features": (2,)})), data, out) == 3
         written = pq.read_table(out)
         assert written["prediction"].to_pylist() == [0, 1, 0]
         assert written["probability"].to_pylist() == pytest.approx([1 / (1 + math.exp(-d)) for d in (1, 3, 1)])
@@ -212,7 +216,7 @@ def test_predict_file_at_the_root(tmp_path, monkeypatch):
     written = []
     monkeypatch.setattr(Storage, "write_bytes", lambda self, name, data: written.append(f"{self.uri}:{name}"))
     data = table(tmp_path / "in.parquet", features=[[1.0, 0.0]])
-    predict_file(through((2,)), data, "/out.parquet")
+    predict_file(through(Parquet("x", shapes={"features": (2,)})), data, "/out.parquet")
     assert written == ["/:out.parquet"]
 
 
@@ -221,7 +225,7 @@ def test_predict_file_reads_bytes_as_images(tmp_path):
     column = pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), 2, [None, pa.py_buffer(pixels.tobytes())])
     data = table(tmp_path / "in.parquet", image=column)
     torch.manual_seed(0)
-    model = TrainedModel(IMAGES.model().eval(), IMAGES, (1, 4, 4))
+    model = TrainedModel(IMAGES.model().eval(), IMAGES, Parquet("x", shapes={"image": (1, 4, 4)}))
     assert predict_file(model, data, str(tmp_path / "out.parquet")) == 2
     expected = model.predict({"image": torch.from_numpy(pixels).reshape(2, 1, 4, 4) / 255.0})
     assert pq.read_table(tmp_path / "out.parquet")["prediction"].to_pylist() == expected["prediction"].tolist()
@@ -230,6 +234,10 @@ def test_predict_file_reads_bytes_as_images(tmp_path):
 def test_predict_file_names_what_is_missing(tmp_path):
     data = table(tmp_path / "in.parquet", image=[1.0])
     with pytest.raises(DataError, match="no column 'features'; there are: image"):
-        predict_file(through((2,)), data, str(tmp_path / "out.parquet"))
+        predict_file(through(Parquet("x", shapes={"features": (2,)})), data, str(tmp_path / "out.parquet"))
     with pytest.raises(DataError, match="no file there"):
-        predict_file(through((2,)), str(tmp_path / "nowhere.parquet"), str(tmp_path / "out.parquet"))
+        predict_file(
+            through(Parquet("x", shapes={"features": (2,)})),
+            str(tmp_path / "nowhere.parquet"),
+            str(tmp_path / "out.parquet"),
+        )

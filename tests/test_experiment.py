@@ -157,7 +157,7 @@ def test_what_stands_in_memory_leaves_a_mark():
     "changed",
     [
         {"run": RunConfig(num_rounds=99, target="accuracy >= 1", patience=1, eval_every=2, name="x", dir="y")},
-        {"scaling": ScalingConfig(pool="local", agents_per_host=2, threads_per_host=2)},
+        {"scaling": ScalingConfig(pool="local", agents_per_host=2, gpus_per_host=0.5)},
         {"failure": FailureConfig(min_agents=2)},
         {"checkpoint": CheckpointConfig(every=5)},
     ],

@@ -56,6 +56,7 @@ RAY = {
     "raycollab.fitting",
     "raycollab.runtime.actors",
     "raycollab.runtime.placement",
+    "raycollab.runtime.packed_host",
     "raycollab.runtime.ray_pool",
 }
 

@@ -55,7 +55,7 @@ def test_split_of_arrays_gives_each_its_own_rows_every_time():
     ("settings", "message"),
     [
         ({"learners": ()}, r"Split.learners=\[\]: give at least one learner"),
-        ({"name": "party"}, "Split.name='party': must contain {} for the party's number"),
+        ({"name": "party"}, "Split.name='party': must contain {} once, for the party's number"),
     ],
 )
 def test_split_refuses(settings, message):

@@ -19,7 +19,9 @@ def storage(request, tmp_path, monkeypatch):
     folder.mkdir()
     remote = fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem())
     monkeypatch.setattr(storage_module, "_resolve", lambda uri: (remote, "a folder"))
-    return Storage({"path": str(folder), "file_uri": folder.as_uri(), "remote": "s3://a%20folder?region=x"}[request.param])
+    return Storage(
+        {"path": str(folder), "file_uri": folder.as_uri(), "remote": "s3://a%20folder?region=x"}[request.param]
+    )
 
 
 def test_bytes_round_trip_and_replace(storage):

@@ -15,7 +15,7 @@ class Median(Aggregator):
 
     Tolerates fewer than half bad agents. Ignores weights: a weight is a claim an attacker can make.
 
-    Shapes: updates of [d], k of them -> [d]. Memory: 2 * k * d floats.
+    Shapes: updates of [d], k of them -> [d]. Memory: about 20 * k * d bytes while sorting.
     Source: Yin et al., ICML 2018, arXiv 1803.01498, Definition 1.
     """
 

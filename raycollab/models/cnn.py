@@ -30,7 +30,9 @@ class CNN(Model):
             self.size,
             f"is halved {len(self.channels)} times by channels={self.channels}",
         )
-        require(self.num_outputs >= 1, "CNN.num_outputs", self.num_outputs, "must be >= 1")
+        for name in ("num_outputs", "in_channels", "hidden"):
+            require(getattr(self, name) >= 1, f"CNN.{name}", getattr(self, name), "must be >= 1")
+        require(all(width >= 1 for width in self.channels), "CNN.channels", self.channels, "widths must be >= 1")
 
     def build(self) -> nn.Module:
         """Make the module."""

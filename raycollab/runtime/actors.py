@@ -35,8 +35,8 @@ class HostActor:
 
     def __init__(self, parts: Sequence[Any], gpus: float):
         with collector_paused():
-            pool = import_module("raycollab.runtime.ray_pool")
-            self._host = pool.PackedHost(*ray.get(list(parts)), pool.device(gpus))
+            inside = import_module("raycollab.runtime.packed_host")
+            self._host = inside.PackedHost(*ray.get(list(parts)), inside.device(gpus))
 
     def open(self, offer: Any) -> Any:
         """See Host.open."""

@@ -59,8 +59,8 @@ def _knock(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_TIMEOUT_S).close()
     except (OSError, OverflowError) as error:
         raise ClusterError(
-            f"Ray cluster at {address}: nobody answers there: {error}; check the address (RAY_ADDRESS or --address) with "
-            f"`ray status --address {address}` on its head, or leave it out to run on this machine"
+            f"Ray cluster at {address}: nobody answers there: {error}; check the address (RAY_ADDRESS or --address) "
+            f"with `ray status --address {address}` on its head, or leave it out to run on this machine"
         ) from error
 
 
@@ -116,8 +116,8 @@ def wait_for_resources(placement: Placement, timeout_s: float) -> None:
             has = ", ".join(f"{there.get(name, 0.0):g} {name}" for name in ("CPU", "GPU"))
             raise ResourceError(
                 f"{placement.num_hosts} actors of {placement.cpus_per_host:g} CPU and {placement.gpus_per_host:g} GPU "
-                f"(driver: {placement.gpus_for_driver:g} GPU) ask for {asked}; the cluster has {has} on {len(_nodes())} "
-                f"node(s). Lower ScalingConfig.gpus_per_host or cpus_per_host (a fraction shares one), raise "
+                f"(driver: {placement.gpus_for_driver:g} GPU) ask for {asked}; the cluster has {has} on "
+                f"{len(_nodes())} node(s). Lower ScalingConfig.gpus_per_host or cpus_per_host (a fraction shares one), raise "
                 f"agents_per_host, or add nodes"
             )
         time.sleep(0.5)

@@ -154,20 +154,20 @@ class LocalPool(Pool):
 
     def run(self, round: Round, assignments: Sequence[Assignment]) -> Collected:
         """Run block by block."""
-        sent = self._crossed(round, seed=round.seed_for("down"))
+        sent = self._crossed(round, seed=round.seed_for("down", round.base_version))
         results, bytes_up, used = [], 0, set()
         for block in self._layout.blocks_of(assignments):
             place = self._layout.host_of_block(block.index)
             used.add(place)
             result = self._hosts[place].run(sent[0], block)
-            crossed = self._crossed(result, seed=round.seed_for("up", block.index))
+            crossed = self._crossed(result, seed=round.seed_for("up", round.base_version, block.index))
             bytes_up += crossed[1]
             results.append(crossed[0])
         return collect(results, bytes_up, sent[1] * len(used))
 
     def validate(self, round: Round, last_rounds: Mapping[str, int]) -> dict[str, Statistics | Failure]:
         """Score host by host."""
-        sent, _ = self._crossed(round, seed=round.seed_for("down"))
+        sent, _ = self._crossed(round, seed=round.seed_for("down", round.base_version))
         outcomes: dict[str, Statistics | Failure] = {}
         for place, names in self._layout.by_host(list(last_rounds)).items():
             outcomes.update(self._hosts[place].validate(sent.vectors, {name: last_rounds[name] for name in names}))

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-import torch
 from ray.actor import ActorHandle
 
 from raycollab.agent import Agent, Offer
 from raycollab.errors import ResourceError, RunFolderError
 from raycollab.metrics import Statistics
 from raycollab.runtime.actors import HostActor
-from raycollab.runtime.host import Block, BlockResult, Host, Session
+from raycollab.runtime.host import BlockResult, Session
 from raycollab.runtime.placement import Placement
 from raycollab.runtime.pool import Collected, Layout, Pool, collect
 from raycollab.runtime.wire import Codec, num_bytes, pack, unpack
@@ -21,42 +20,6 @@ from raycollab.storage import Storage
 from raycollab.types import AgentCard, Assignment, Failure, Round
 
 _DEAD = ("ActorDiedError", "ActorUnavailableError")  # names of exceptions after which an actor is started again
-
-
-class PackedHost:
-    """A host that rounds reach as arrays, and whose results leave as arrays: what runs inside a HostActor."""
-
-    def __init__(self, session: Session, agents: Sequence[Agent], codec: Codec | None, device: str):
-        self._codec = codec
-        self._host = Host(session, agents, device)
-        self.open, self.stop = self._host.open, self._host.stop
-        self.save, self.restore = self._host.save, self._host.restore
-
-    def run(self, packed_round: Any, block: Block, seed: int) -> Any:
-        """See Host.run."""
-        result = self._host.run(unpack(packed_round, self._codec), block)
-        return pack(result, self._codec, seed=seed)
-
-    def validate(self, packed_round: Any, last_rounds: Mapping[str, int]) -> dict[str, Statistics | Failure]:
-        """See Host.validate."""
-        return self._host.validate(unpack(packed_round, self._codec).vectors, last_rounds)
-
-
-def device(gpus: float) -> str:
-    """The device of an actor that reserved this many GPUs; a fraction limits its memory to as much.
-
-    Raises: ResourceError if torch sees no GPU where Ray promised one.
-    """
-    if not gpus:
-        return "cpu"
-    if not torch.cuda.is_available():
-        raise ResourceError(
-            f"Ray gave this actor GPU {ray.get_gpu_ids()}, but torch {torch.__version__} sees none; "
-            f"install a CUDA build of torch"
-        )
-    if gpus < 1:
-        torch.cuda.set_per_process_memory_fraction(gpus)
-    return "cuda:0"
 
 
 @dataclass(frozen=True)
@@ -146,7 +109,7 @@ class RayPool(Pool):
         refs: dict[int, Any] = {}
         for block in blocks:
             handle = self._handles[self._layout.host_of_block(block.index)]
-            refs[block.index] = handle.run.remote(sent, block, round.seed_for("up", block.index))
+            refs[block.index] = handle.run.remote(sent, block, round.seed_for("up", round.base_version, block.index))
         answers = self._ask(refs, max(0.1, deadline - time.monotonic()))
         results: list[BlockResult] = []
         bytes_up = 0
@@ -224,7 +187,7 @@ class RayPool(Pool):
 
     def _sent(self, round: Round) -> tuple[Any, int]:
         """A reference to the packed round, and its size."""
-        packed = pack(round, self._codec, seed=round.seed_for("down"))
+        packed = pack(round, self._codec, seed=round.seed_for("down", round.base_version))
         return ray.put(packed), num_bytes(packed)
 
     def _ask(self, refs: dict[int, Any], timeout_s: float) -> dict[int, Any]:

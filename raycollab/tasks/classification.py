@@ -72,7 +72,7 @@ class Classification(Task):
             "confusion": Confusion.of(labels.cpu(), logits.argmax(1).cpu(), self.num_classes),
         }
         if self.num_classes == 2:
-            parts["auc"] = RankCounts.of((logits[:, 1] - logits[:, 0]).cpu(), labels.cpu())
+            parts["auc"] = RankCounts.of((logits[:, 1] - logits[:, 0]).nan_to_num().cpu(), labels.cpu())
         return Statistics.of(parts)
 
     def predict(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:

@@ -17,7 +17,9 @@ def run(name: str, *arguments: str, cwd: Path) -> str:
 
 
 def accuracy(output: str) -> float:
-    return float(next(line for line in reversed(output.splitlines()) if line.strip().startswith("accuracy  ")).split()[1])
+    return float(
+        next(line for line in reversed(output.splitlines()) if line.strip().startswith("accuracy  ")).split()[1]
+    )
 
 
 @pytest.mark.ray

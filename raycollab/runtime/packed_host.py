@@ -1,0 +1,50 @@
+"""What runs inside a HostActor: a host that rounds reach as arrays, on the device that Ray gave it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import ray
+import torch
+
+from raycollab.agent import Agent
+from raycollab.errors import ResourceError
+from raycollab.metrics import Statistics
+from raycollab.runtime.host import Block, Host, Session
+from raycollab.runtime.wire import Codec, pack, unpack
+from raycollab.types import Failure
+
+
+class PackedHost:
+    """A host that rounds reach as arrays, and whose results leave as arrays: what runs inside a HostActor."""
+
+    def __init__(self, session: Session, agents: Sequence[Agent], codec: Codec | None, device: str):
+        self._codec = codec
+        self._host = Host(session, agents, device)
+        self.open, self.stop = self._host.open, self._host.stop
+        self.save, self.restore = self._host.save, self._host.restore
+
+    def run(self, packed_round: Any, block: Block, seed: int) -> Any:
+        """See Host.run."""
+        result = self._host.run(unpack(packed_round, self._codec), block)
+        return pack(result, self._codec, seed=seed)
+
+    def validate(self, packed_round: Any, last_rounds: Mapping[str, int]) -> dict[str, Statistics | Failure]:
+        """See Host.validate."""
+        return self._host.validate(unpack(packed_round, self._codec).vectors, last_rounds)
+
+
+def device(gpus: float) -> str:
+    """The device of an actor that reserved this many GPUs; a fraction limits its memory to as much.
+
+    Raises: ResourceError if torch sees no GPU where Ray promised one.
+    """
+    if not gpus:
+        return "cpu"
+    if not torch.cuda.is_available():
+        raise ResourceError(
+            f"Ray gave this actor GPU {ray.get_gpu_ids()}, but torch {torch.__version__} sees none; "
+            f"install a CUDA build of torch"
+        )
+    if gpus < 1:
+        torch.cuda.set_per_process_memory_fraction(gpus)
+    return "cuda:0"
