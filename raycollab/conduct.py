@@ -71,7 +71,7 @@ def _finish(driver: Driver, cards: Sequence[AgentCard], began: float) -> Result:
         "versions": versions(),
         "metrics": metrics,
         "fingerprint": driver.offer.fingerprint.digest(),
-        "reader": to_plain(driver.reader()),
+        "reader": to_plain(driver.shared_set.reader()),
     }
     save_model(folder.storage.child("model"), plan.task, driver.module(), card=card, facts=facts)
     folder.write_tables(history, agents)

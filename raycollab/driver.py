@@ -1,6 +1,5 @@
 """The rounds: select, broadcast, collect, aggregate, evaluate, commit."""
 
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,14 +10,15 @@ from torch import Tensor
 
 from raycollab.agent import Offer
 from raycollab.checkpoint import RunFolder
-from raycollab.config import Target
-from raycollab.data import Parquet, Shard, Source
 from raycollab.errors import DataError, QuorumError, RunFolderError, TaskMismatchError, UpdateError
 from raycollab.experiment import Plan
+from raycollab.journal import journal_row
 from raycollab.metrics import Statistics
 from raycollab.runtime.host import build_model, fixed_threads
 from raycollab.runtime.pool import Collected, Pool
+from raycollab.shared_set import SharedSet
 from raycollab.spec import BUFFERS, DELTA, PARAMS
+from raycollab.stopping import Stopping
 from raycollab.types import AgentCard, Assignment, Failure, Round, RoundReport, Update
 
 Vectors = dict[str, Tensor]
@@ -47,8 +47,7 @@ class Driver:
         self._mode_state = plan.mode.init()
         self._memory: dict[str, int] = {}  # agents that keep private state, and the committed round it is of
         self._names = list(plan.names)
-        self._best: float | None = None
-        self._evaluations_since_best = 0
+        self._stopping = Stopping(plan.run, plan.task.primary)
         self.version = 0
         self.stop_reason = ""
         self.statistics = Statistics.empty()  # of the newest evaluation on the shared set
@@ -65,23 +64,15 @@ class Driver:
         self._model.load(self.vectors[PARAMS], self.vectors[BUFFERS])
         return self._model.module
 
-    def reader(self) -> Parquet:
-        """How to read Parquet files for the trained model: as the shared set was read, or by its shapes."""
-        source: Source | None = self.plan.test
-        while source is not None and not isinstance(source, Parquet):
-            source = getattr(source, "source", None)  # a Holdout or a Part of another source
-        if source is not None:
-            return source
-        name = getattr(self.plan.task, "inputs", None)
-        shapes = {name: tuple(self._test.columns()[name].shape[1:])} if isinstance(name, str) else None
-        return Parquet("data.parquet", shapes=shapes)
-
     def start(self) -> list[AgentCard]:
         """Open the shared set, let all parties agree to the task and open their shards; restore the newest checkpoint.
 
         Raises: DataError or TaskMismatchError with every agent that failed, unless on_agent_failure is "skip".
         """
-        self._open_test()
+        plan = self.plan
+        self.shared_set = SharedSet(plan.test, plan.task, self._model.device)
+        if plan.run.target is not None:
+            self.shared_set.check_target(plan.run.target, self.module())
         outcomes = self._pool.open(self.offer)
         failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
         cards = [outcome for outcome in outcomes if isinstance(outcome, AgentCard)]
@@ -95,30 +86,6 @@ class Driver:
         self._names = [name for name in self.plan.names if name in ready]
         self._restore()
         return cards
-
-    def _open_test(self) -> None:
-        where = f"the shared test set: {self.plan.test.describe()}"
-        try:
-            columns = self.plan.test.read()
-            good = self.plan.task.check(columns, where)
-        except DataError as error:
-            message = str(error)
-            raise DataError(
-                message if message.startswith("the shared") else f"the shared test set: {message}"
-            ) from error
-        kept = {name: column[good] for name, column in columns.items()}
-        self._test = Shard(kept, val_fraction=0.0, seed=0, device=self._model.device, name=where)
-        if self.plan.run.target is not None:  # a metric that the task does not report is refused before round 1
-            first = next(self._test.batches("train", 2, seed=None))
-            with torch.no_grad():
-                scores = self.plan.task.statistics(self.module().eval(), first)
-            Target.parse(self.plan.run.target).reached(scores.compute())
-
-    def _score(self) -> None:
-        """Score the newest committed vectors on the shared set."""
-        batches = self._test.batches("train", 1024, seed=None)
-        with fixed_threads(self.plan.threads):
-            self.statistics = self.plan.task.evaluate(self.module(), batches)
 
     def rounds(self) -> Iterator[RoundReport]:
         """Run rounds until the target, convergence or num_rounds; each is committed when it is yielded."""
@@ -227,35 +194,16 @@ class Driver:
 
     def _evaluated(self, report: RoundReport) -> RoundReport:
         """Score the committed model on the shared set and on its agents' own data; decide whether to stop."""
-        self._score()
+        self.statistics = self.shared_set.score(self.module())
         metrics = self.statistics.compute()
         names = {agent.agent: self._memory.get(agent.agent, 0) for agent in report.agents}
         fingerprint = self.offer.fingerprint.digest()
         newest = Round(self.version, self.plan.run.seed, self.version, self.vectors, fingerprint=fingerprint)
         outcomes = self._pool.validate(newest, names)
         own = {name: outcome.compute() for name, outcome in outcomes.items() if isinstance(outcome, Statistics)}
-        self._decide(metrics)
+        self._stopping.observe(metrics)
+        self.stop_reason = self._stopping.reason(self.version, metrics)
         return replace(report, metrics=metrics, own_metrics=own, statistics=self.statistics)
-
-    def _decide(self, metrics: dict[str, float]) -> None:
-        name, higher_is_better = self.plan.task.primary
-        score = metrics[name] if higher_is_better else -metrics[name]
-        score = -math.inf if math.isnan(score) else score  # nothing is worse than a score that is none
-        if self._best is None or score > self._best:
-            self._best, self._evaluations_since_best = score, 0
-        else:
-            self._evaluations_since_best += 1
-        self._stop_if_due(metrics)
-
-    def _stop_if_due(self, metrics: dict[str, float]) -> None:
-        """Set the stop reason if the target, the patience or the number of rounds is reached."""
-        run = self.plan.run
-        if run.target is not None and metrics and Target.parse(run.target).reached(metrics):
-            self.stop_reason = f"target {run.target}"
-        elif run.patience is not None and self._evaluations_since_best >= run.patience:
-            self.stop_reason = f"no better {self.plan.task.primary[0]} in {run.patience} evaluations"
-        elif self.version >= run.num_rounds:
-            self.stop_reason = f"num_rounds={run.num_rounds}"
 
     def _keep(self, report: RoundReport) -> None:
         """Journal the round; make it durable if it is due or the last."""
@@ -274,9 +222,7 @@ class Driver:
             "chain": self._chain_state,
             "mode": self._mode_state,
             "memory": self._memory,
-            "best": self._best,
-            "evaluations_since_best": self._evaluations_since_best,
-            "stop_reason": self.stop_reason,
+            "stopping": self._stopping.state_dict(),
             "statistics": self.statistics.to_plain(),
             "spec": self.offer.spec.digest(),
         }
@@ -294,10 +240,10 @@ class Driver:
         self.version = state["version"]
         self._versions = {int(version): vectors for version, vectors in state["vectors"].items()}
         self._chain_state, self._mode_state, self._memory = state["chain"], state["mode"], dict(state["memory"])
-        self._best, self._evaluations_since_best = state["best"], state["evaluations_since_best"]
+        self._stopping.load_state_dict(state["stopping"])
         self.statistics = Statistics.from_plain(state["statistics"])
-        self.stop_reason = ""  # decided anew: the target, the patience and num_rounds may be others now
-        self._stop_if_due(self.statistics.compute())
+        # decided anew: the target, the patience and num_rounds may be others now
+        self.stop_reason = self._stopping.reason(self.version, self.statistics.compute())
 
     def _restore(self) -> None:
         found = self.folder.latest_checkpoint()
@@ -309,41 +255,6 @@ class Driver:
         self._pool.restore(self.folder.agents_of(index), self._names)
         self._pool.saved_at(self.folder.agents_of(index))
         self.folder.truncate(index)
-
-
-def journal_row(report: RoundReport) -> dict[str, Any]:
-    """A round as plain data: the row of rounds.parquet, with the rows of agents.parquet inside."""
-    failed = {failure.agent: failure for failure in report.failures}
-    agents = [
-        {
-            "agent": agent.agent,
-            "round": report.index,
-            "examples": agent.examples,
-            "loss": agent.loss,
-            "seconds": agent.seconds,
-            "bytes_sent": agent.num_bytes,
-            "norm": agent.norm,
-            "weight": agent.weight,
-            "fresh": agent.fresh,
-            "failure": "",
-            **{f"val_{name}": value for name, value in report.own_metrics.get(agent.agent, {}).items()},
-        }
-        for agent in report.agents
-    ]
-    rows = [{"agent": name, "round": report.index, "failure": f"{f.error}: {f.message}"} for name, f in failed.items()]
-    return {
-        "round": report.index,
-        "agents": len(report.agents),
-        "failures": len(report.failures),
-        "attempts": report.attempts,
-        "train_loss": report.train_loss,
-        "seconds": report.seconds,
-        "bytes_up": report.bytes_up,
-        "bytes_down": report.bytes_down,
-        **report.metrics,
-        "stop_reason": report.stop_reason,
-        "agent_rows": agents + rows,
-    }
 
 
 def _mean_loss(collected: Collected) -> float:

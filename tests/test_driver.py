@@ -11,8 +11,8 @@ from raycollab.aggregation import Mean
 from raycollab.chains import chain
 from raycollab.checkpoint import RunFolder
 from raycollab.config import CheckpointConfig, FailureConfig, RunConfig
-from raycollab.data import Arrays, Holdout, Parquet
-from raycollab.driver import Driver, journal_row
+from raycollab.data import Arrays
+from raycollab.driver import Driver
 from raycollab.errors import ConfigError, DataError, QuorumError, RunFolderError, TaskMismatchError, UpdateError
 from raycollab.experiment import Experiment
 from raycollab.learners import SGD, Learner
@@ -485,33 +485,11 @@ def test_the_shared_set_is_checked(tmp_path, settings, column, value, message):
         Driver(made.plan(), Scripted(), RunFolder.create(str(tmp_path))).start()
 
 
-def test_files_are_read_as_the_shared_set_was(tmp_path):
-    """By the shapes of its columns, or exactly as its Parquet files were, wherever those stand in the source."""
-    assert scripted(tmp_path / "arrays", Scripted()).reader().shapes == {"features": (3,)}
-    driver = scripted(tmp_path / "parquet", Scripted())
-    files = Parquet("test.parquet", shapes={"features": (3,)}, scale=None)
-    driver.plan = replace(driver.plan, test=Holdout(files, "test"))
-    assert driver.reader() == files
-
-
 def test_the_module_holds_the_committed_vectors(tmp_path):
     driver = scripted(tmp_path, Scripted())
     driver.step()
     flat = torch.cat([p.detach().reshape(-1) for p in driver.module().parameters()])
     assert torch.equal(flat, driver.vectors[PARAMS])
-
-
-def test_a_journal_row_is_plain_and_complete(tmp_path):
-    driver = scripted(tmp_path, Scripted(fails=[{"b"}]))
-    row = journal_row(driver.step())
-    assert (row["round"], row["agents"], row["failures"], row["attempts"]) == (1, 2, 1, 1)
-    assert {agent["agent"]: agent["failure"] for agent in row["agent_rows"]} == {
-        "a": "",
-        "c": "",
-        "b": "OutOfMemoryError: no memory for b",
-    }
-    assert row["agent_rows"][0]["val_loss"] == 1.0
-    assert all(isinstance(value, int | float | str | list) for value in row.values())
 
 
 def test_the_chain_of_the_plan_is_used(tmp_path):

@@ -117,8 +117,8 @@ def wait_for_resources(placement: Placement, timeout_s: float) -> None:
             raise ResourceError(
                 f"{placement.num_hosts} actors of {placement.cpus_per_host:g} CPU and {placement.gpus_per_host:g} GPU "
                 f"(driver: {placement.gpus_for_driver:g} GPU) ask for {asked}; the cluster has {has} on "
-                f"{len(_nodes())} node(s). Lower ScalingConfig.gpus_per_host or cpus_per_host (a fraction shares one), raise "
-                f"agents_per_host, or add nodes"
+                f"{len(_nodes())} node(s). Lower ScalingConfig.gpus_per_host or cpus_per_host (a fraction shares one), "
+                f"raise agents_per_host, or add nodes"
             )
         time.sleep(0.5)
 

@@ -1,0 +1,58 @@
+"""The shared test set that no agent sees: opened, checked and scored by the driver."""
+
+import torch
+from torch import nn
+
+from raycollab.config import Target
+from raycollab.data import Parquet, Shard, Source
+from raycollab.errors import DataError
+from raycollab.metrics import Statistics
+from raycollab.task import Task
+
+_BATCH = 1024
+
+
+class SharedSet:
+    """An opened test set.
+
+    Args:
+        source: Where it is.
+        task: Checks and scores it.
+        device: Where it is kept.
+    Raises: DataError, naming it the shared test set, if it cannot be read or is not of the task's form.
+    """
+
+    def __init__(self, source: Source, task: Task, device: str):
+        self._source = source
+        self._task = task
+        where = f"the shared test set: {source.describe()}"
+        try:
+            columns = source.read()
+            good = task.check(columns, where)
+        except DataError as error:
+            message = str(error)
+            named = message if message.startswith("the shared") else f"the shared test set: {message}"
+            raise DataError(named) from error
+        kept = {name: column[good] for name, column in columns.items()}
+        self._shard = Shard(kept, val_fraction=0.0, seed=0, device=device, name=where)
+
+    def check_target(self, target: str, module: nn.Module) -> None:
+        """Raise ConfigError if the target's metric is none that the task reports, before any work is done for it."""
+        with torch.no_grad():
+            scores = self._task.statistics(module.eval(), next(self._shard.batches("train", 2, seed=None)))
+        Target.parse(target).reached(scores.compute())
+
+    def score(self, module: nn.Module) -> Statistics:
+        """Statistics of a module over the whole set."""
+        return self._task.evaluate(module, self._shard.batches("train", _BATCH, seed=None))
+
+    def reader(self) -> Parquet:
+        """How to read Parquet files for the trained model: as this set was read, or by the shapes of its columns."""
+        source: Source | None = self._source
+        while source is not None and not isinstance(source, Parquet):
+            source = getattr(source, "source", None)  # a Holdout or a Part of another source
+        if source is not None:
+            return source
+        name = getattr(self._task, "inputs", None)
+        shapes = {name: tuple(self._shard.columns()[name].shape[1:])} if isinstance(name, str) else None
+        return Parquet("data.parquet", shapes=shapes)

@@ -1,0 +1,46 @@
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from raycollab.data import Arrays, Holdout, Parquet
+from raycollab.errors import ConfigError, DataError
+from raycollab.models import MLP
+from raycollab.shared_set import SharedSet
+from raycollab.tasks import Classification
+
+TASK = Classification(MLP(3, 2, ()), 2)
+COLUMNS = {"features": torch.eye(3).repeat(2, 1), "label": torch.tensor([0, 1, 0, 1, 0, 1])}
+
+
+def test_scores_every_row():
+    """A module that always says class 0 is right on the three rows of class 0."""
+    module = TASK.model()
+    with torch.no_grad():
+        module[1].weight.zero_()
+        module[1].bias.copy_(torch.tensor([1.0, 0.0]))
+    assert SharedSet(Arrays(COLUMNS), TASK, "cpu").score(module).compute()["accuracy"] == 0.5
+
+
+def test_an_unknown_target_is_refused_at_once():
+    shared = SharedSet(Arrays(COLUMNS), TASK, "cpu")
+    shared.check_target("accuracy > 0.99", TASK.model())
+    with pytest.raises(ConfigError, match="target metric 'acc' is not reported by this task; it reports: accuracy"):
+        shared.check_target("acc > 0.99", TASK.model())
+
+
+def test_arrays_give_files_their_shapes():
+    assert SharedSet(Arrays(COLUMNS), TASK, "cpu").reader().shapes == {"features": (3,)}
+
+
+def test_files_are_read_as_it_was(tmp_path):
+    """Exactly as its Parquet files were, wherever those stand in the source."""
+    path = str(tmp_path / "test.parquet")
+    pq.write_table(pa.table({"features": COLUMNS["features"].tolist(), "label": COLUMNS["label"].tolist()}), path)
+    files = Parquet(path, shapes={"features": (3,)}, scale=None)
+    assert SharedSet(Holdout(files, "test", 0.5), TASK, "cpu").reader() == files
+
+
+def test_a_missing_file_is_named_the_shared_test_set(tmp_path):
+    with pytest.raises(DataError, match=r"^the shared test set: .*nothing\.parquet"):
+        SharedSet(Parquet(str(tmp_path / "nothing.parquet")), TASK, "cpu")
