@@ -4,9 +4,9 @@ import platform
 import time
 from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 import torch
-from ray.actor import ActorHandle
 
 from raycollab.checkpoint import RunFolder
 from raycollab.deploy import save_model
@@ -22,7 +22,7 @@ from raycollab.types import AgentCard, RoundReport, Started
 Event = Started | RoundReport | Result
 
 
-def driver_on_ray(plan: Plan, specs: HostSpecs, handles: Sequence[ActorHandle], folder: RunFolder) -> Driver:
+def driver_on_ray(plan: Plan, specs: HostSpecs, handles: Sequence[Any], folder: RunFolder) -> Driver:
     """A driver whose hosts are these actors; called inside the driver's own actor."""
     policy = plan.failure
     pool = RayPool(specs, handles, start_timeout_s=policy.start_timeout_s, round_timeout_s=policy.round_timeout_s)

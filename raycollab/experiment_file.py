@@ -34,7 +34,7 @@ def parser(prog: str = "raycollab run") -> ArgumentParser:
     """A parser of experiments: every field of Experiment, and of whatever it names, is a key."""
     for package in _RULES:
         import_module(f"raycollab.{package}")
-    made = ArgumentParser(prog=prog, exit_on_error=False, add_help=False)
+    made = ArgumentParser(prog=prog, exit_on_error=False, add_help=False, allow_abbrev=False)
     made.add_class_arguments(Experiment, fail_untyped=False)
     return made
 

@@ -54,7 +54,6 @@ FLOORS = {
 NO_FLOOR = "__init__"  # raycollab itself: names only, imported when they are first used
 
 RAY = {
-    "raycollab.conduct",
     "raycollab.driver_actor",
     "raycollab.fitting",
     "raycollab.runtime.actors",

@@ -1,4 +1,4 @@
-"""A cluster as an administrator starts it: a head with a dashboard, protected by a token."""
+"""A cluster as an administrator starts it (a head with a dashboard, protected by a token), and refused commands."""
 
 import os
 import shutil
@@ -7,12 +7,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
+
+from raycollab.cli import main
 
 _START_TIMEOUT_S = 120
 
@@ -35,14 +37,15 @@ def head() -> Iterator[Head]:
     port, dashboard, client, agent = free_ports(4)
     token = "0123456789abcdef" * 4
     clean = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    own = {"HOME": str(folder), "RAY_TMPDIR": str(folder), "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
     process = subprocess.Popen(
         [
             str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", "--disable-usage-stats",
-            f"--port={port}", f"--dashboard-port={dashboard}", "--dashboard-host=127.0.0.1", f"--ray-client-server-port={client}",
-            f"--dashboard-agent-listen-port={agent}", "--num-cpus=6", "--object-store-memory=100000000",
+            f"--port={port}", f"--dashboard-port={dashboard}", "--dashboard-host=127.0.0.1",
+            f"--ray-client-server-port={client}", f"--dashboard-agent-listen-port={agent}",
+            "--num-cpus=6", "--object-store-memory=100000000",
         ],
-        env={**clean, "HOME": str(folder), "RAY_TMPDIR": str(folder), "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token},
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+        env={**clean, **own}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
     )  # fmt: skip
     try:
         wait_for_port(process, dashboard)
@@ -54,6 +57,27 @@ def head() -> Iterator[Head]:
         process.communicate(timeout=60)
         psutil.wait_procs(tree, timeout=60)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes an empty folder the working directory."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Runs a command that must fail; returns its message, which is the last thing on stderr."""
+
+    def call(*arguments: object, code: int = 2) -> str:
+        assert main([*map(str, arguments)]) == code
+        message = capsys.readouterr().err
+        assert message.startswith("raycollab: ")
+        assert "Traceback" not in message
+        assert not Path("runs").exists() or not list(Path("runs").iterdir()), "a folder is in the way"
+        return " ".join(message.split())
+
+    return call
 
 
 def free_ports(count: int) -> list[int]:

@@ -154,9 +154,16 @@ def test_print_config_is_the_experiment(capsys):
     assert read == read.resolved()
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["predict", "--help"], ["--version"], ["nonsense"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["run", "--help"], ["predict", "--help"], ["--version"], ["nonsense"]]
+)
 def test_help_imports_nothing_heavy(arguments):
-    code = "import sys\nfrom raycollab.cli import main\ntry: main(sys.argv[1:])\nfinally: print(*sys.modules, file=sys.stderr)"
+    code = """if True:
+        import sys
+        from raycollab.cli import main
+        try: main(sys.argv[1:])
+        finally: print(*sys.modules, file=sys.stderr)
+    """
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60)
     modules = set(done.stderr.splitlines()[-1].split())
     assert "raycollab.cli" in modules

@@ -60,9 +60,7 @@ def test_what_fits_and_what_does_not(nodes, sizes, hosts, scaling):
 def test_a_host_is_never_cut_between_nodes(nodes):
     """Two nodes of one GPU hold no actor of two, though there are two in all."""
     nodes((8, 1), (8, 1))
-    with pytest.raises(
-        ResourceError, match="1 actors of .* 2 GPU .* ask for .* 2 GPU; the cluster has 16 CPU, 2 GPU on 2"
-    ):
+    with pytest.raises(ResourceError, match=r"ask for .* 2 GPU; the cluster has 16 CPU, 2 GPU on 2"):
         asked(1, gpus_per_host=2.0)
 
 
@@ -77,7 +75,7 @@ def test_a_cluster_that_may_grow_gets_its_time_and_no_more(nodes):
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ("gpus_per_host=1", "8 actors of 0.888 CPU and 1 GPU (driver: 0 GPU) ask for 7.104 CPU, 8 GPU; the cluster has 8 CPU, 0 GPU on 1"),
+        ("gpus_per_host=1", "8 actors of 0.888 CPU and 1 GPU (driver: 0 GPU) ask for 7.104 CPU, 8 GPU; the cluster has 8 CPU"),
         ("gpus_per_host=0.125", "8 actors of 0.888 CPU and 0.125 GPU"),
         ("gpus_for_driver=1", "(driver: 1 GPU) ask for 7.104 CPU, 1 GPU; the cluster has 8 CPU, 0 GPU"),
         ("cpus_per_host=2", "ask for 16 CPU; the cluster has 8 CPU, 0 GPU"),
