@@ -24,11 +24,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return command.action(command, overrides) or 0
     except RaycollabError as error:
-        sys.stderr.write(f"raycollab: {type(error).__name__}: {error}\n")
+        _complain(f"{type(error).__name__}: {error}", error)
         return 2 if isinstance(error, ConfigError) else 1
-    except KeyboardInterrupt:
-        sys.stderr.write("raycollab: interrupted\n")
+    except KeyboardInterrupt as error:
+        _complain("interrupted", error)
         return 130
+
+
+def _complain(text: str, error: BaseException) -> None:
+    notes = "".join(f"\nraycollab: {note}" for note in getattr(error, "__notes__", ()))
+    sys.stderr.write(f"raycollab: {text}{notes}\n")
 
 
 def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:

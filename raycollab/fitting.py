@@ -95,8 +95,10 @@ def run_experiment(
             started = started or isinstance(event, RoundReport)
             result = event if isinstance(event, Result) else result
             _tell(callbacks, event)
-    except BaseException:
-        if not started and folder.storage.is_local:
+    except BaseException as error:
+        if started:
+            error.add_note(f"what was committed is kept; continue with `raycollab resume {folder.path}`")
+        elif folder.storage.is_local:
             shutil.rmtree(folder.path, ignore_errors=True)  # nothing was run: leave no folder in the way
         raise
     if result is None:
@@ -155,11 +157,11 @@ def _local_events(experiment: Experiment, folder: RunFolder, began: float, addre
 
 
 def _ray_events(experiment: Experiment, folder: RunFolder, began: float, address: str | None) -> Iterator[Event]:
-    with cluster(address):
+    with cluster(address) as may_grow:
         names = tuple(agent.name for agent in experiment.members())
         layout = Layout(names, experiment.run.num_blocks or 1, experiment.num_hosts(num_cpus()))
         placement = place(experiment.scaling, layout.num_hosts)
-        wait_for_resources(placement, experiment.failure.start_timeout_s)
+        wait_for_resources(placement, experiment.failure.start_timeout_s if may_grow else 0.0)
         specs = HostSpecs.put(layout, placement, experiment.session(), experiment.members(), experiment.codec)
         handles = [specs.start(host) for host in range(layout.num_hosts)]
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)

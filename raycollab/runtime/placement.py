@@ -21,8 +21,8 @@ and run the command again"""
 
 
 @contextmanager
-def cluster(address: str | None = None) -> Iterator[None]:
-    """Use a Ray cluster, and leave it as it was found.
+def cluster(address: str | None = None) -> Iterator[bool]:
+    """Use a Ray cluster, and leave it as it was found; yields whether more nodes may join it.
 
     An address, or RAY_ADDRESS (which a Ray job sets), attaches to that cluster; `ray.init()` that was called before
     is kept; otherwise a cluster is started on this machine, and never one of somebody else's attached to.
@@ -30,7 +30,7 @@ def cluster(address: str | None = None) -> Iterator[None]:
     Raises: ClusterError if the cluster cannot be reached, with the remedy.
     """
     if ray.is_initialized():
-        yield
+        yield len(_nodes()) > 1
         return
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     _knock(address)
@@ -42,7 +42,7 @@ def cluster(address: str | None = None) -> Iterator[None]:
     except (ConnectionError, AuthenticationError, RuntimeError, ValueError) as error:
         raise ClusterError(_explained(address, error)) from error
     try:
-        yield
+        yield address != "local"
     finally:
         ray.shutdown()
 
@@ -101,11 +101,11 @@ def num_cpus() -> int:
 
 
 def wait_for_resources(placement: Placement, timeout_s: float) -> None:
-    """Wait until the cluster has what the actors need; a cluster that cannot grow is refused at once.
+    """Wait until the cluster has what the actors need; 0 seconds for a cluster that cannot grow.
 
     Raises: ResourceError that says what was asked for and what is there.
     """
-    deadline = time.monotonic() + (timeout_s if _may_grow() else 0)
+    deadline = time.monotonic() + timeout_s
     while True:
         there = ray.cluster_resources()
         lacking = {name: amount for name, amount in placement.needs().items() if amount > there.get(name, 0.0) + 1e-9}
@@ -154,8 +154,3 @@ def _take_gpus(left: list[float], gpus: float) -> list[float] | None:
 
 def _nodes() -> list[dict]:
     return [node for node in ray.nodes() if node["Alive"]]
-
-
-def _may_grow() -> bool:
-    """Whether more nodes may come: a cluster with more than this process's own node, or one that was attached to."""
-    return bool(os.environ.get("RAY_ADDRESS")) or len(_nodes()) > 1

@@ -6,7 +6,9 @@ import pytest
 import ray
 import torch
 
+from raycollab.errors import RunFolderError
 from raycollab.fitting import run_experiment
+from raycollab.storage import Storage
 
 from . import support
 from .support import STATEFUL, OnRay, Witness, experiment, locally, moody
@@ -83,3 +85,16 @@ def test_agents_share_hosts_and_compute_with_the_threads_asked_for(tmp_path):
     assert process["agent-2"] == process["agent-3"]
     assert process["agent-0"] != process["agent-2"]
     assert {report.loss for report in reports.values()} == {2}
+
+
+def test_states_that_cannot_be_written_or_read_end_the_run(tmp_path):
+    """A checkpoint without the agents' states would resume to other bits, so it is never committed."""
+    (tmp_path / "file").write_text("no folder")
+    with OnRay(experiment(STATEFUL), tmp_path) as on_ray:
+        on_ray.driver.step()
+        with pytest.raises(RunFolderError, match=r"file/agents/agent-0.safetensors: .* RunConfig.dir"):
+            on_ray.pool.save(Storage(str(tmp_path / "file" / "agents")), {"agent-0": 1})
+        kept = on_ray.driver.folder.agents_of(1)
+        kept.write_bytes("agent-0.safetensors", b"damaged")
+        with pytest.raises(RunFolderError, match=r"agent-0.safetensors is damaged: .* delete this file"):
+            on_ray.pool.restore(kept, ["agent-0"])
