@@ -9,7 +9,7 @@ __version__ = "0.1.0"
 
 _PLACES = {
     "raycollab.agent": ("Agent",),
-    "raycollab.aggregation": ("Aggregator", "Mean", "Median", "Partial", "Stack", "WeightedSum"),
+    "raycollab.aggregation": ("Aggregator", "FedNova", "Mean", "Median", "Partial", "Stack", "WeightedSum"),
     "raycollab.callbacks": ("Callback", "Progress"),
     "raycollab.chains": ("Chain", "chain"),
     "raycollab.config": ("CheckpointConfig", "FailureConfig", "RunConfig", "ScalingConfig"),
@@ -24,7 +24,7 @@ _PLACES = {
     ),
     "raycollab.experiment": ("Experiment",),
     "raycollab.fitting": ("fit", "run_experiment"),
-    "raycollab.learners": ("SGD", "Learner", "Optimizer"),
+    "raycollab.learners": ("SGD", "Learner", "LocalLearner", "Optimizer", "Prox", "Scaffold"),
     "raycollab.modes": ("Mode", "Selection", "Synchronous", "Uniform"),
     "raycollab.params": ("Exchange",),
     "raycollab.population": ("Parties", "Population", "Split"),

@@ -1,7 +1,8 @@
 """Rules for merging what agents learned: one rule a file."""
 
 from raycollab.aggregation.base import Aggregator, Partial, Stack, WeightedSum, add_up
+from raycollab.aggregation.fednova import FedNova
 from raycollab.aggregation.mean import Mean
 from raycollab.aggregation.median import Median
 
-__all__ = ["Aggregator", "Mean", "Median", "Partial", "Stack", "WeightedSum", "add_up"]
+__all__ = ["Aggregator", "FedNova", "Mean", "Median", "Partial", "Stack", "WeightedSum", "add_up"]

@@ -8,6 +8,7 @@ import raycollab as rc
 AGGREGATORS = {
     rc.Mean: (rc.Mean(), rc.Mean("uniform"), rc.Mean(by_agent={f"agent-{i}": i % 3 for i in range(9)})),
     rc.Median: (rc.Median(),),
+    rc.FedNova: (rc.FedNova(),),
 }
 TRANSFORMS = {
     rc.ClipNorm: (rc.ClipNorm(0.05), rc.ClipNorm(1e6)),
@@ -26,6 +27,10 @@ LEARNERS = {
         rc.Optimizer("SGD", {"lr": 0.1}, keep_state=True, **SHORT),
         rc.Optimizer("SGD", {"lr": 0.1, "momentum": 0.9}, keep_state=True, max_grad_norm=1.0, **SHORT),
     ),
+}
+LEARNERS |= {
+    rc.Prox: (rc.Prox(rc.SGD(lr=0.1, momentum=0.9, keep_momentum=True, **SHORT), mu=0.5),),
+    rc.Scaffold: (rc.Scaffold(rc.SGD(lr=0.1, **SHORT)), rc.Scaffold(rc.SGD(lr=0.1, **SHORT), option=1)),
 }
 TABLES = {rc.Aggregator: AGGREGATORS, rc.Transform: TRANSFORMS, rc.Learner: LEARNERS}
 NEEDS_RAY = {"fit", "run_experiment"}  # not classes; importing them would start to import ray

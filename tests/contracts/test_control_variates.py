@@ -1,40 +1,11 @@
-"""Toy: SCAFFOLD. A learner reads a second broadcast vector, sends its difference, and remembers its own."""
-
-from dataclasses import dataclass
+"""SCAFFOLD: a learner reads a second broadcast vector, sends its difference, and remembers its own."""
 
 import pytest
 import torch
 
 import raycollab as rc
-from raycollab.learners.local import local_update
 
 from .support import full_batch, gradient, quadratics, train
-
-
-@dataclass(frozen=True)
-class Scaffold(rc.SGD):
-    """Karimireddy et al., ICML 2020, arXiv 1910.06378, Algorithm 1 with option II."""
-
-    needs = ("control",)
-    sends = ("control",)
-
-    def init(self, params):
-        return {"control": torch.zeros_like(params)}
-
-    def update(self, problem, params, state, round):
-        own, common = state["control"], round.vectors["control"]
-        correction = common - own
-
-        def step(model):
-            for grad, part in zip(model.shared_grads, model.split(correction), strict=True):
-                grad.add_(part)
-            self.step(model, [])
-
-        update = local_update(
-            problem, params, round, step=step, batch_size=self.batch_size, epochs=self.epochs, steps=self.steps
-        )
-        change = -update.vectors["delta"] / (update.scalars["steps"] * self.lr) - common
-        return update.with_vectors(control=change * round.scalars["participation"]), {"control": own + change}
 
 
 def reference(columns, sampled, *, lr, steps):
@@ -61,7 +32,7 @@ def test_scaffold_is_algorithm_1(per_round):
     """Also when half of the agents are sampled, where an agent's control is older than the last round."""
     chain = (rc.Mean(weights="uniform"),)
     experiment, columns = quadratics(
-        [3, 5, 2, 4], Scaffold(**full_batch(0.1, 3)), *chain, rounds=6, run={"agents_per_round": per_round}
+        [3, 5, 2, 4], rc.Scaffold(rc.SGD(**full_batch(0.1, 3))), *chain, rounds=6, run={"agents_per_round": per_round}
     )
     done = train(experiment)
     sampled = [[int(agent.agent[-1]) for agent in report.agents] for report in done.reports]
@@ -77,9 +48,9 @@ def test_scaffold_is_algorithm_1(per_round):
 def test_control_variates_remove_the_drift_that_sgd_has():
     """The known-bad input: plain local SGD with as many local steps settles elsewhere than at the common minimum."""
     found = {}
-    for learner in (Scaffold(**full_batch(0.2, 10)), rc.SGD(**full_batch(0.2, 10))):
+    for learner in (rc.Scaffold(rc.SGD(**full_batch(0.2, 10))), rc.SGD(**full_batch(0.2, 10))):
         experiment, columns = quadratics([3, 5, 2, 4], learner, rc.Mean(weights="uniform"), rounds=60)
         found[type(learner)] = train(experiment).params
     best = sum((c["a"] * c["x"]).mean(0) for c in columns) / sum(c["a"].mean(0) for c in columns)
-    assert (found[Scaffold] - best).norm() < 1e-3
+    assert (found[rc.Scaffold] - best).norm() < 1e-3
     assert (found[rc.SGD] - best).norm() > 1e-2

@@ -157,7 +157,7 @@ def test_learners_change_no_argument(rule):
     vectors = training.driver.vectors
     state = rule.init(vectors["params"])
     for index in (1, 2):
-        round = rc.Round(index, 0, index - 1, vectors)
+        round = rc.Round(index, 0, index - 1, vectors, {"participation": 1.0})
         before = repr(flat([vectors, state]))
         update, after = rule.update(problem, vectors["params"], state, round)
         assert repr(flat([vectors, state])) == before

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 import raycollab as rc
-from raycollab.learners.local import local_update
 
 from .support import ONE_STEP, Training, digits, train
 
@@ -169,15 +168,16 @@ class KeepsScratch(rc.SGD):
     sends = ("gradient",)
 
     def update(self, problem, params, state, round):
-        update = local_update(
-            problem, params, round, step=lambda model: self.step(model, []), batch_size=8, epochs=1, steps=1
-        )
+        update = self.train(problem, params, round, lambda model: self.step(model, []))
         return update.with_vectors(gradient=problem.model.grads[0]), {"mine": problem.model.flats[0]}
 
 
 def test_a_state_in_the_shared_module_is_copied():
     """Otherwise all agents of a host would remember, and send, what the last of them did."""
-    one, eight = (train(digits(KeepsScratch(lr=0.1), rc.Median(), rounds=1), num_hosts=hosts) for hosts in (1, 8))
+    one, eight = (
+        train(digits(KeepsScratch(lr=0.1, batch_size=8, steps=1), rc.Median(), rounds=1), num_hosts=hosts)
+        for hosts in (1, 8)
+    )
     mine = [one.remembered(f"agent-{i}")["learner"]["mine"] for i in range(8)]
     assert all(not torch.equal(a, b) for i, a in enumerate(mine) for b in mine[:i])
     assert float(one.driver.vectors["gradient"].norm()) > 0

@@ -8,29 +8,14 @@ import torch
 
 import raycollab as rc
 from raycollab.aggregation import WeightedSum
-from raycollab.learners.local import local_update
 
 from .support import ONE_STEP, Training, digits, full_batch, gradient, quadratics, train
-
-
-@dataclass(frozen=True)
-class FedNova(rc.Aggregator):
-    """Mean of normalised deltas times the mean number of steps: Wang et al., NeurIPS 2020, arXiv 2007.07481, eq. 10."""
-
-    needs = ("steps",)
-
-    def collect(self, update, round):
-        return WeightedSum.of(update.with_vectors(delta=update.vectors["delta"] / update.scalars["steps"]))
-
-    def update(self, total, state, params, *, seed):
-        mean = total.mean()
-        return mean.with_vectors(delta=mean.vectors["delta"] * mean.scalars["steps"]), state
 
 
 def test_fednova_is_its_formula():
     """w + tau_eff * sum_i p_i delta_i / tau_i with tau_eff = sum_i p_i tau_i; agents take 1, 4 and 7 steps."""
     steps, sizes = (1, 4, 7), (2, 3, 5)
-    experiment, columns = quadratics(sizes, ONE_STEP, FedNova(), rounds=1)
+    experiment, columns = quadratics(sizes, ONE_STEP, rc.FedNova(), rounds=1)
     learners = [rc.SGD(**full_batch(0.1, count)) for count in steps]
     members = tuple(replace(agent, learner=learners[i]) for i, agent in enumerate(experiment.members()))
     done = train(replace(experiment, agents=rc.Parties(members)))
@@ -134,25 +119,8 @@ def test_a_transform_may_go_by_the_names_of_parameters(on_agent):
         assert (norm <= 1.001e-3) == entry.name.startswith("1."), (entry.name, norm)
 
 
-@dataclass(frozen=True)
-class Prox(rc.SGD):
-    """FedProx: Li et al., MLSys 2020, arXiv 1812.06127, the proximal term mu / 2 |w - w_t|^2."""
-
-    mu: float = 0.1
-
-    def update(self, problem, params, state, round):
-        def step(model):
-            for grad, here, there in zip(model.shared_grads, model.shared, model.split(params), strict=True):
-                grad.add_(here, alpha=self.mu).sub_(there, alpha=self.mu)
-            self.step(model, [])
-
-        return local_update(
-            problem, params, round, step=step, batch_size=self.batch_size, epochs=self.epochs, steps=self.steps
-        ), {}
-
-
 def test_prox_is_its_formula():
-    experiment, (held,) = quadratics([4], Prox(mu=2.0, **full_batch(0.1, 3)), rounds=2)
+    experiment, (held,) = quadratics([4], rc.Prox(rc.SGD(**full_batch(0.1, 3)), mu=2.0), rounds=2)
     w = torch.zeros(4)
     for _ in range(2):
         start = w

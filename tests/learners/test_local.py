@@ -3,7 +3,8 @@ import torch
 from torch import nn
 
 from raycollab.data import Shard
-from raycollab.learners.local import clip_gradients, local_update
+from raycollab.learners import SGD
+from raycollab.learners.local import clip_gradients
 from raycollab.models import Module
 from raycollab.params import Exchange, FlatModel
 from raycollab.spec import BUFFERS
@@ -23,7 +24,7 @@ def run(module, step, features=None, **exchange):
     model = FlatModel(module, Exchange(**exchange))
     problem = Problem("a", Classification(Module(nn.Identity), 2), model, shard, lambda: False)
     round = Round(1, 0, 4, {"params": model.read(), BUFFERS: model.read_buffers()})
-    return local_update(problem, round.vectors["params"], round, step=step, batch_size=2, epochs=1), round
+    return SGD(batch_size=2).train(problem, round.vectors["params"], round, step), round
 
 
 def test_the_delta_is_new_minus_old():

@@ -1,0 +1,41 @@
+"""FedProx: a pull back to where the round began."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from raycollab.config import require
+from raycollab.learners.base import Learner
+from raycollab.learners.local import LocalLearner
+from raycollab.params import FlatModel
+from raycollab.task import Problem
+from raycollab.types import Round, State, Update
+
+
+@dataclass(frozen=True)
+class Prox(Learner):
+    """Adds mu / 2 * ||w - w_round||^2 over the exchanged parameters to the loss of another learner.
+
+    Args:
+        learner: Takes the steps.
+        mu: Strength of the pull, >= 0; 0 is the learner itself.
+    Source: Li et al., MLSys 2020, arXiv 1812.06127, equation 2; the pull is exact in the gradient, unclipped.
+    """
+
+    learner: LocalLearner
+    mu: float
+
+    def __post_init__(self) -> None:
+        require(self.mu >= 0, "Prox.mu", self.mu, "must be >= 0")
+
+    def update(self, problem: Problem, params: Tensor, state: State, round: Round) -> tuple[Update, State]:
+        """Take the learner's steps, each with mu * (w - w_round) added to its gradient."""
+        stepper = self.learner.begin(problem.model, state)
+        anchors = problem.model.split(params)
+
+        def step(model: FlatModel) -> None:
+            for grad, shared, anchor in zip(model.shared_grads, model.shared, anchors, strict=True):
+                grad.add_(shared - anchor, alpha=self.mu)
+            stepper.step(model)
+
+        return self.learner.train(problem, params, round, step), stepper.state()

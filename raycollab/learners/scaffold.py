@@ -1,0 +1,77 @@
+"""SCAFFOLD: control variates that take the agents' drift out of their gradients."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from raycollab.config import require
+from raycollab.learners.base import Learner
+from raycollab.learners.sgd import SGD
+from raycollab.params import FlatModel
+from raycollab.spec import DELTA
+from raycollab.task import Problem
+from raycollab.types import Round, State, Update
+
+CONTROL = "control"
+
+
+@dataclass(frozen=True)
+class Scaffold(Learner):
+    """Corrects each gradient by c - c_i: what all agents do on average, less what this one does.
+
+    The driver keeps c and adds to it the mean of what agents send, so merge with `Mean(weights="uniform")` as the paper
+    does. Each agent remembers its own c_i.
+
+    Args:
+        learner: Takes the steps; plain SGD, because the agent's control is read off its learning rate.
+        option: 1 takes the gradient at the round's parameters over the whole shard as the agent's new control, one more
+            pass over the data; 2 reads it off the steps.
+    Source: Karimireddy et al., ICML 2020, arXiv 1910.06378, Algorithm 1. |S| counts the agents that were asked, so a
+        failed one makes c move a little less far.
+    """
+
+    learner: SGD
+    option: int = 2
+
+    needs: ClassVar[tuple[str, ...]] = (CONTROL,)
+    sends: ClassVar[tuple[str, ...]] = (CONTROL,)
+
+    def __post_init__(self) -> None:
+        require(self.option in (1, 2), "Scaffold.option", self.option, "must be 1 or 2")
+        momentum = self.learner.momentum
+        require(momentum == 0, "Scaffold.learner.momentum", momentum, "must be 0: a control is a mean gradient")
+
+    def init(self, params: Tensor) -> State:
+        """A control of zero."""
+        return {CONTROL: torch.zeros_like(params)}
+
+    def update(self, problem: Problem, params: Tensor, state: State, round: Round) -> tuple[Update, State]:
+        """Take corrected steps; send the delta and the change of the agent's control."""
+        own, common = state[CONTROL], round.vectors[CONTROL]
+        after = self._gradient(problem, params, round) if self.option == 1 else None
+        correction = problem.model.split(common - own)
+
+        def step(model: FlatModel) -> None:
+            for grad, part in zip(model.shared_grads, correction, strict=True):
+                grad.add_(part)
+            self.learner.step(model, [])
+
+        update = self.learner.train(problem, params, round, step)
+        if after is None:
+            after = own - common - update.vectors[DELTA] / (update.scalars["steps"] * self.learner.lr)
+        change = (after - own) * round.scalars["participation"]
+        return update.with_vectors(**{CONTROL: change}), {CONTROL: after}
+
+    def _gradient(self, problem: Problem, params: Tensor, round: Round) -> Tensor:
+        """Mean gradient over the shard at params [d]."""
+        model = problem.model
+        model.load(params, round.vectors.get("buffers"))
+        total, num_examples = torch.zeros_like(params), 0
+        for batch in problem.batches(round, batch_size=self.learner.batch_size, epochs=1):
+            problem.backward(batch)
+            count = problem.task.count(batch)
+            total.add_(torch.cat([grad.float() for grad in model.shared_grads]), alpha=count)
+            num_examples += count
+        return total / max(num_examples, 1)
