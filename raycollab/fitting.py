@@ -87,16 +87,14 @@ def run_experiment(
     began = time.time()
     experiment = experiment.resolved()
     folder = _new_folder(experiment) if resume is None else _resumed_folder(experiment, resume)
-    started = resume is not None
     events = _local_events if experiment.scaling.pool == "local" else _ray_events
     result: Result | None = None
     try:
         for event in events(experiment, folder, began, address):
-            started = started or isinstance(event, RoundReport)
             result = event if isinstance(event, Result) else result
             _tell(callbacks, event)
     except BaseException as error:
-        if started:
+        if resume is not None or folder.rows():
             error.add_note(f"what was committed is kept; continue with `raycollab resume {folder.path}`")
         elif folder.storage.is_local:
             shutil.rmtree(folder.path, ignore_errors=True)  # nothing was run: leave no folder in the way

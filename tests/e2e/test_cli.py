@@ -198,7 +198,8 @@ def test_interrupted_runs_end_with_130_and_can_be_resumed(tmp_path, capsys):
     os.kill(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert errors.decode() == "raycollab: interrupted\n"
+    remedy = f"what was committed is kept; continue with `raycollab resume {run}`"
+    assert errors.decode() == f"raycollab: interrupted\nraycollab: {remedy}\n"
     done = int(max(path.name for path in run.glob("checkpoints/0*")))
     assert main(["resume", str(run), f"--run.num_rounds={done + 1}"]) == 0
     assert f"resumed after round {done}" in " ".join(capsys.readouterr().out.split())
