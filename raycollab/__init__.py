@@ -9,9 +9,12 @@ __version__ = "0.1.0"
 
 _PLACES = {
     "raycollab.agent": ("Agent",),
-    "raycollab.aggregation": ("Aggregator", "FedNova", "Mean", "Median", "Partial", "Stack", "WeightedSum"),
+    "raycollab.aggregation": (
+        "Aggregator", "FedNova", "Mean", "Median", "Partial", "RowRule", "Rows", "Stack", "WeightedSum",
+    ),
     "raycollab.callbacks": ("Callback", "Progress"),
     "raycollab.chains": ("Chain", "chain"),
+    "raycollab.codecs": ("Codec",),
     "raycollab.config": ("CheckpointConfig", "FailureConfig", "RunConfig", "ScalingConfig"),
     "raycollab.data": (
         "IID", "ByColumn", "Dirichlet", "DirichletSizes", "Explicit", "LabelShards", "Partition", "Shard", "Source",
@@ -25,15 +28,16 @@ _PLACES = {
     "raycollab.experiment": ("Experiment",),
     "raycollab.fitting": ("fit", "run_experiment"),
     "raycollab.learners": ("SGD", "Learner", "LocalLearner", "Optimizer", "Prox", "Scaffold"),
-    "raycollab.modes": ("Mode", "Selection", "Synchronous", "Uniform"),
+    "raycollab.modes": ("Mode", "Synchronous"),
     "raycollab.params": ("Exchange",),
     "raycollab.population": ("Parties", "Population", "Split"),
     "raycollab.result": ("Result",),
+    "raycollab.schedules": ("Constant", "Cosine", "Decay", "Schedule"),
+    "raycollab.selection": ("Candidate", "Selection", "Uniform"),
     "raycollab.task": ("Problem", "Task"),
     "raycollab.tasks": ("Classification", "ImageClassification"),
     "raycollab.transforms": ("ClipNorm", "Momentum", "Transform"),
     "raycollab.types": ("Assignment", "Batch", "Round", "State", "Update"),
-    "raycollab.runtime.wire": ("Codec",),
 }  # fmt: skip
 _NAMES = {name: place for place, names in _PLACES.items() for name in names}
 _MODULES = ("data", "models", "tasks", "learners", "aggregation", "transforms", "errors", "metrics")

@@ -1,6 +1,6 @@
 """A chain: transforms left of the aggregator run on each agent, those right of it on the driver."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -54,6 +54,10 @@ class Chain:
     def init(self, params: Tensor) -> State:
         """The driver's state before the first round."""
         return {"aggregator": self.aggregator.init(params), "pipeline": self.on_driver.init(params)}
+
+    def tells(self, state: State) -> Mapping[str, float]:
+        """Scalars that the aggregator sends with the next round."""
+        return self.aggregator.tells(state["aggregator"])
 
     def update(self, total: Partial, state: State, params: Tensor, *, seed: int) -> tuple[Update, State]:
         """Turn the total of a round into the update that the driver adds."""

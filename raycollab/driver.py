@@ -1,7 +1,7 @@
 """The rounds: select, broadcast, collect, aggregate, evaluate, commit."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from raycollab.journal import journal_row
 from raycollab.metrics import Statistics
 from raycollab.runtime.host import build_model, fixed_threads
 from raycollab.runtime.pool import Collected, Pool
+from raycollab.selection import Candidate
 from raycollab.shared_set import SharedSet
 from raycollab.spec import BUFFERS, DELTA, PARAMS
 from raycollab.stopping import Stopping
@@ -47,6 +48,7 @@ class Driver:
         self._mode_state = plan.mode.init()
         self._memory: dict[str, int] = {}  # agents that keep private state, and the committed round it is of
         self._names = list(plan.names)
+        self._candidates: dict[str, Candidate] = {}
         self._stopping = Stopping(plan.run, plan.task.primary)
         self.version = 0
         self.stop_reason = ""
@@ -82,8 +84,8 @@ class Driver:
             lines = "\n".join(f"  {failure.agent}: {failure.message}" for failure in failures)
             kind = TaskMismatchError if any(f.error == "TaskMismatchError" for f in failures) else DataError
             raise kind(f"{len(failures)} of {len(outcomes)} agents could not start:\n{lines}")
-        ready = {card.agent for card in cards}
-        self._names = [name for name in self.plan.names if name in ready]
+        self._candidates = {card.agent: Candidate(card.agent, card.examples) for card in cards}
+        self._names = [name for name in self.plan.names if name in self._candidates]
         self._restore()
         return cards
 
@@ -128,9 +130,15 @@ class Driver:
         """
         policy, run = self.plan.failure, self.plan.run
         count = min(run.agents_per_round or len(self._names), len(self._names))
-        selected = self.plan.select.select(self._names, count, round=index, seed=run.seed)
+        candidates = [self._candidates[name] for name in self._names]
+        selected = self.plan.select.select(candidates, count, round=index, seed=run.seed)
         assignments, mode_state = self.plan.mode.assign(selected, self._mode_state, version=self.version, seed=run.seed)
-        needed = policy.quorum(len(assignments))
+        rule = self._chain.aggregator
+        needed, who = max(
+            (policy.quorum(len(assignments)), f"min_agents={policy.min_agents:g}"),
+            (rule.min_updates, type(rule).__name__),
+            key=lambda need: need[0],
+        )
         failures: tuple[Failure, ...] = ()
         for attempt in range(policy.max_attempts):
             collected = self._run(index, attempt, assignments)
@@ -145,8 +153,7 @@ class Driver:
                 return replace(collected, failures=tuple(lost.values())), attempt + 1, mode_state
         raise QuorumError(
             f"round {index}: {len(collected.reports)} of {len(assignments)} agents answered in the last of "
-            f"{policy.max_attempts} attempts, min_agents={policy.min_agents:g} needs {needed}; "
-            f"first failure: {_first(failures)}"
+            f"{policy.max_attempts} attempts, {who} needs {needed}; first failure: {_first(failures)}"
         )
 
     def _run(self, index: int, attempt: int, assignments: list[Assignment]) -> Collected:
@@ -159,7 +166,10 @@ class Driver:
                 seed=self.plan.run.seed,
                 base_version=version,
                 vectors=self._versions[version],
-                scalars={"participation": len(assignments) / len(self._names)},
+                scalars={
+                    "participation": len(assignments) / len(self._names),
+                    **self._chain.tells(self._chain_state),
+                },
                 fingerprint=self.offer.fingerprint.digest(),
                 attempt=attempt,
                 agents=tuple(assignment.agent for assignment in group),
@@ -191,6 +201,11 @@ class Driver:
             del self._versions[version]
         self._chain_state, self._mode_state = chain_state, mode_state
         self._memory.update({report.agent: self.version for report in collected.reports if report.remembers})
+        self._know({report.agent: report.loss for report in collected.reports})
+
+    def _know(self, losses: Mapping[str, float]) -> None:
+        """Note the newest losses for the selection of later rounds."""
+        self._candidates |= {name: replace(self._candidates[name], loss=loss) for name, loss in losses.items()}
 
     def _evaluated(self, report: RoundReport) -> RoundReport:
         """Score the committed model on the shared set and on its agents' own data; decide whether to stop."""
@@ -222,6 +237,7 @@ class Driver:
             "chain": self._chain_state,
             "mode": self._mode_state,
             "memory": self._memory,
+            "losses": {name: candidate.loss for name, candidate in self._candidates.items()},
             "stopping": self._stopping.state_dict(),
             "statistics": self.statistics.to_plain(),
             "spec": self.offer.spec.digest(),
@@ -240,6 +256,7 @@ class Driver:
         self.version = state["version"]
         self._versions = {int(version): vectors for version, vectors in state["vectors"].items()}
         self._chain_state, self._mode_state, self._memory = state["chain"], state["mode"], dict(state["memory"])
+        self._know({name: loss for name, loss in state["losses"].items() if name in self._candidates})
         self._stopping.load_state_dict(state["stopping"])
         self.statistics = Statistics.from_plain(state["statistics"])
         # decided anew: the target, the patience and num_rounds may be others now

@@ -6,15 +6,17 @@ from typing import Any
 
 from raycollab.agent import Agent
 from raycollab.chains import Chain
+from raycollab.codecs import Codec
 from raycollab.config import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from raycollab.data import Source
 from raycollab.errors import ConfigError
-from raycollab.modes import Mode, Selection, Synchronous, Uniform
+from raycollab.learners import REPORTED
+from raycollab.modes import Mode, Synchronous
 from raycollab.params import Exchange
 from raycollab.population import Parties, Population
 from raycollab.recipe import plain_fields, to_plain
 from raycollab.runtime.host import Session
-from raycollab.runtime.wire import Codec
+from raycollab.selection import Selection, Uniform
 from raycollab.task import Task
 from raycollab.types import Step
 
@@ -41,7 +43,8 @@ class Experiment:
         exchange: Which parameters travel.
         mode: Who starts from which version.
         select: Who takes part in a round.
-        codec: How vectors are encoded on the wire; None sends float32.
+        upload: How hosts write what they send; None sends float32.
+        broadcast: How the driver writes what it sends; None sends float32.
         run: What to run and when to stop.
         scaling: What it takes of the machine.
         failure: What to do when agents fail.
@@ -55,7 +58,8 @@ class Experiment:
     exchange: Exchange = Exchange()  # noqa: RUF009 - frozen
     mode: Mode = Synchronous()  # noqa: RUF009
     select: Selection = Uniform()  # noqa: RUF009
-    codec: Codec | None = None
+    upload: Codec | None = None
+    broadcast: Codec | None = None
     run: RunConfig = RunConfig()  # noqa: RUF009
     scaling: ScalingConfig = ScalingConfig()  # noqa: RUF009
     failure: FailureConfig = FailureConfig()  # noqa: RUF009
@@ -76,7 +80,7 @@ class Experiment:
         agents = Parties(tuple(self.agents.agents())).agents()
         needed = set(self.steps().aggregator.needs)
         for agent in agents:
-            missing = sorted(needed - {*agent.learner.sends, "loss", "steps", "examples"})
+            missing = sorted(needed - {*agent.learner.sends, *REPORTED})
             if missing:
                 rule = type(self.steps().aggregator).__name__
                 raise ConfigError(
@@ -92,6 +96,12 @@ class Experiment:
             raise ConfigError(f"RunConfig.agents_per_round={per_round}: there are only {count} agents")
         if (needed := self.failure.quorum(per_round or count)) > (per_round or count):
             raise ConfigError(f"FailureConfig.min_agents={needed}: a round has only {per_round or count} agents")
+        rule, arriving = self.steps().aggregator, self.mode.updates_per_round(per_round or count)
+        if rule.min_updates > arriving:
+            raise ConfigError(
+                f"{rule!r} needs {rule.min_updates} updates a round; {self.mode!r} of {per_round or count} agents "
+                f"brings {arriving}: select more agents or let the rule tolerate fewer bad ones"
+            )
         blocks = self.run.num_blocks or min(count, _MAX_BLOCKS)
         if blocks > count:
             raise ConfigError(
@@ -121,7 +131,15 @@ class Experiment:
 
     def session(self) -> Session:
         """What every host gets to know."""
-        return Session(self.run.seed, self.task, self.steps(), self.exchange, self.scaling.threads_per_host)
+        return Session(
+            self.run.seed,
+            self.task,
+            self.steps(),
+            self.exchange,
+            self.scaling.threads_per_host,
+            self.broadcast,
+            self.upload,
+        )
 
     def num_hosts(self, num_cpus: int) -> int:
         """Hosts for the agents: as asked for, or one an agent up to 16, or else one per CPU; never more than blocks."""

@@ -26,6 +26,9 @@ _RULES = (
     "aggregation",
     "transforms",
     "modes",
+    "schedules",
+    "selection",
+    "codecs",
     "population",
 )  # short class names
 

@@ -12,6 +12,7 @@ from raycollab.agent import Agent
 from raycollab.callbacks import Callback
 from raycollab.chains import Chain
 from raycollab.checkpoint import RunFolder
+from raycollab.codecs import Codec
 from raycollab.conduct import Event, conduct
 from raycollab.config import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from raycollab.data import Source
@@ -19,14 +20,14 @@ from raycollab.driver import Driver
 from raycollab.driver_actor import DriverActor
 from raycollab.errors import ConfigError, RunFolderError
 from raycollab.experiment import Experiment, changed_settings
-from raycollab.modes import Mode, Selection, Synchronous, Uniform
+from raycollab.modes import Mode, Synchronous
 from raycollab.params import Exchange
 from raycollab.population import Parties
 from raycollab.result import Result
 from raycollab.runtime.placement import cluster, num_cpus, place, wait_for_resources
 from raycollab.runtime.pool import Layout, LocalPool
 from raycollab.runtime.ray_pool import HostSpecs
-from raycollab.runtime.wire import Codec
+from raycollab.selection import Selection, Uniform
 from raycollab.task import Task
 from raycollab.types import RoundReport, Started
 
@@ -40,7 +41,8 @@ def fit(
     exchange: Exchange = Exchange(),  # noqa: B008 - frozen
     mode: Mode = Synchronous(),  # noqa: B008
     select: Selection = Uniform(),  # noqa: B008
-    codec: Codec | None = None,
+    upload: Codec | None = None,
+    broadcast: Codec | None = None,
     run: RunConfig = RunConfig(),  # noqa: B008
     scaling: ScalingConfig = ScalingConfig(),  # noqa: B008
     failure: FailureConfig = FailureConfig(),  # noqa: B008
@@ -59,7 +61,8 @@ def fit(
         exchange: Which parameters travel.
         mode: Who starts from which version.
         select: Who takes part in a round.
-        codec: How vectors are encoded on the wire.
+        upload: How hosts write what they send.
+        broadcast: How the driver writes what it sends.
         run: What to run and when to stop.
         scaling: What it takes of the machine.
         failure: What to do when agents fail.
@@ -75,7 +78,7 @@ def fit(
     if task is None:
         raise ConfigError("fit: neither task= nor any agent's task is set; say what is learned")
     experiment = Experiment(
-        task, members, chain.steps, test, exchange, mode, select, codec, run, scaling, failure, checkpoint
+        task, members, chain.steps, test, exchange, mode, select, upload, broadcast, run, scaling, failure, checkpoint
     )
     return run_experiment(experiment, callbacks=callbacks, address=address, resume=resume)
 
@@ -148,7 +151,6 @@ def _local_events(experiment: Experiment, folder: RunFolder, began: float, addre
         num_blocks=experiment.run.num_blocks or 1,
         num_hosts=hosts,
         device="cuda" if experiment.scaling.gpus_per_host else "cpu",
-        codec=experiment.codec,
     )
     device = "cuda" if experiment.scaling.gpus_for_driver else "cpu"
     yield from conduct(Driver(experiment.plan(), pool, folder, device), began)
@@ -160,7 +162,7 @@ def _ray_events(experiment: Experiment, folder: RunFolder, began: float, address
         layout = Layout(names, experiment.run.num_blocks or 1, experiment.num_hosts(num_cpus()))
         placement = place(experiment.scaling, layout.num_hosts)
         wait_for_resources(placement, experiment.failure.start_timeout_s if may_grow else 0.0)
-        specs = HostSpecs.put(layout, placement, experiment.session(), experiment.members(), experiment.codec)
+        specs = HostSpecs.put(layout, placement, experiment.session(), experiment.members())
         handles = [specs.start(host) for host in range(layout.num_hosts)]
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
         actor = ray.remote(num_cpus=0, num_gpus=placement.gpus_for_driver, scheduling_strategy=here)(DriverActor)

@@ -5,7 +5,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -144,9 +144,40 @@ class Problem:
                     return
             epoch += 1
 
-    def backward(self, batch: Batch) -> Tensor:
-        """Put the gradient of the batch's loss into `model.grads`; returns the loss []."""
+    def backward(self, batch: Batch, *, micro_batch_size: int | None = None, autocast: bool = False) -> Tensor:
+        """Put the gradient of the batch's mean loss into `model.grads`; returns the loss [].
+
+        Args:
+            batch: Tensors or lists of one length.
+            micro_batch_size: Work it through in pieces of this many examples, if not None.
+            autocast: Compute in bfloat16 where torch deems it safe.
+        """
         self.model.zero_grad()
-        loss = self.task.loss(self.model.module, batch)
-        loss.backward()
-        return loss.detach()
+        pieces = [batch] if micro_batch_size is None else _pieces(batch, micro_batch_size)
+        whole = self.task.count(batch) if len(pieces) > 1 else 0
+        losses = []
+        for piece in pieces:
+            loss = self._autocast_loss(piece) if autocast else self.task.loss(self.model.module, piece)
+            if whole:
+                loss = loss * (self.task.count(piece) / whole)
+            loss.backward()
+            losses.append(loss.detach())
+        return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
+
+    def _autocast_loss(self, batch: Batch) -> Tensor:
+        with torch.autocast(self.model.device.partition(":")[0], torch.bfloat16):
+            return self.task.loss(self.model.module, batch)
+
+
+def _pieces(batch: Batch, size: int) -> list[Batch]:
+    """A batch in pieces of at most this many examples; nested dicts are cut inside."""
+
+    def cut(value: Any, start: int) -> Any:
+        if isinstance(value, Mapping):
+            return {name: cut(inner, start) for name, inner in value.items()}
+        return value[start : start + size]
+
+    def length(value: Any) -> int:
+        return length(next(iter(value.values()))) if isinstance(value, Mapping) else len(value)
+
+    return [cut(batch, start) for start in range(0, length(batch), size)]

@@ -6,7 +6,7 @@ visibly keeps [k, d].
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
@@ -137,8 +137,8 @@ class Stack(Partial):
         """The rows of both."""
         return type(self)(self.count + other.count, self.updates + other.updates)
 
-    def matrix(self, name: str) -> Tensor:
-        """The rows of a vector by its name: [k, d].
+    def vectors(self, name: str) -> tuple[Tensor, ...]:
+        """A vector of every update by its name: k times [d].
 
         Raises: UpdateError if updates cover different elements, which a rule over whole rows cannot compare.
         """
@@ -147,7 +147,7 @@ class Stack(Partial):
             raise UpdateError(
                 f"agents {partial} exchange only a part of the model; a rule over whole vectors needs all of it"
             )
-        return torch.stack([update.vectors[name] for update in self.updates])
+        return tuple(update.vectors[name] for update in self.updates)
 
     def names(self) -> list[str]:
         """Names of the vectors that every update brought."""
@@ -172,12 +172,19 @@ class Aggregator(Step, ABC):
     """A rule that turns the total of all partials into one update.
 
     Attributes:
-        partial: What hosts send.
+        partial: What hosts send; a Stack costs [k, d] of memory, a WeightedSum [d].
         needs: Vectors and scalars that updates must bring beside "delta" for the rule to work.
+        formula: What it computes, in one line of plain text.
     """
 
     partial: ClassVar[type[Partial]] = WeightedSum
     needs: ClassVar[tuple[str, ...]] = ()
+    formula: ClassVar[str] = ""
+
+    @property
+    def min_updates(self) -> int:
+        """Updates without which a round of this rule means nothing."""
+        return 1
 
     @property
     def laws(self) -> frozenset[str]:
@@ -192,6 +199,11 @@ class Aggregator(Step, ABC):
     def init(self, params: Tensor) -> State:
         """State before the first round; params [d]."""
         del params
+        return {}
+
+    def tells(self, state: State) -> Mapping[str, float]:
+        """Scalars that the next round brings to every agent, for `collect`: what the rule has learned so far."""
+        del state
         return {}
 
     def collect(self, update: Update, round: Round) -> Partial:

@@ -12,26 +12,27 @@ from raycollab.types import Round, State, Update
 
 @dataclass(frozen=True)
 class FedNova(Aggregator):
-    """Mean of each delta by its number of steps, times the mean number of steps.
+    """Mean of each delta by its effective steps, times the mean number of them.
 
     Agents that take more steps than others no longer pull the mean towards their own minimum. The learner sends its
-    "steps"; for plain SGD they are the paper's normalisation, with momentum or a proximal pull an approximation of it.
+    "effective_steps", |a|_1 in the paper: exact for SGD with momentum and for FedProx over plain SGD, the number of
+    steps for other optimizers.
 
     Shapes: updates of [d] -> [d]; memory [d] per block, whatever the number of agents.
-    Source: Wang et al., NeurIPS 2020, arXiv 2007.07481, equation 10 with tau_eff = sum_i p_i tau_i.
+    Source: Wang et al., NeurIPS 2020, arXiv 2007.07481, equation 10 with tau_eff = sum_i p_i |a_i|_1.
     """
 
-    needs: ClassVar[tuple[str, ...]] = ("steps",)
+    needs: ClassVar[tuple[str, ...]] = ("effective_steps",)
     laws = frozenset({"weights", "failure", "identity"})
 
     def collect(self, update: Update, round: Round) -> Partial:
         """The delta of one step on average, times its weight."""
         del round
-        steps = max(update.scalars["steps"], 1.0)
+        steps = max(update.scalars["effective_steps"], 1.0)
         return WeightedSum.of(update.with_vectors(**{DELTA: update.vectors[DELTA] / steps}))
 
     def update(self, total: Partial, state: State, params: Tensor, *, seed: int) -> tuple[Update, State]:
         """Go as many steps as agents went on average."""
         del params, seed
         mean = cast(WeightedSum, total).mean()
-        return mean.with_vectors(**{DELTA: mean.vectors[DELTA] * mean.scalars["steps"]}), state
+        return mean.with_vectors(**{DELTA: mean.vectors[DELTA] * mean.scalars["effective_steps"]}), state

@@ -5,32 +5,33 @@ from typing import cast
 
 from torch import Tensor
 
-from raycollab.aggregation.base import Aggregator, Partial, Stack
+from raycollab.aggregation.base import Partial, Stack
+from raycollab.aggregation.rows import RowRule
 from raycollab.types import State, Update
 
 
 @dataclass(frozen=True)
-class Median(Aggregator):
+class Median(RowRule):
     """Coordinate-wise median of the updates; the mean of the two middle values for an even number.
 
     Tolerates fewer than half bad agents. Ignores weights: a weight is a claim an attacker can make.
 
-    Shapes: updates of [d], k of them -> [d]. Memory: about 20 * k * d bytes while sorting.
+    Shapes: updates of [d], k of them -> [d]. Memory: the updates and about three times `chunk_bytes`.
     Source: Yin et al., ICML 2018, arXiv 1803.01498, Definition 1.
     """
 
-    partial = Stack
+    formula = "delta_j = median_i delta_ij"
     laws = frozenset({"identity", "robustness"})
 
     def update(self, total: Partial, state: State, params: Tensor, *, seed: int) -> tuple[Update, State]:
         """Take the median of every element of every vector."""
         del params, seed
         stack = cast(Stack, total)
-        vectors = {name: _median(stack.matrix(name)) for name in stack.names()}
+        vectors = {name: self.rows(stack, name).by_column(_median) for name in stack.names()}
         return Update("", float(stack.count), vectors), state
 
 
-def _median(rows: Tensor) -> Tensor:
-    ordered = rows.sort(dim=0).values  # [k, d]
-    middle = len(rows) // 2
-    return ordered[middle] if len(rows) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+def _median(block: Tensor) -> Tensor:
+    ordered = block.sort(dim=0).values  # [k, c]
+    middle = len(block) // 2
+    return ordered[middle] if len(block) % 2 else (ordered[middle - 1] + ordered[middle]) / 2

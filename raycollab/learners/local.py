@@ -12,11 +12,13 @@ from raycollab.config import require
 from raycollab.errors import UpdateError
 from raycollab.learners.base import Learner
 from raycollab.params import FlatModel
+from raycollab.schedules import Constant, Schedule
 from raycollab.spec import BUFFERS, DELTA
 from raycollab.task import Problem
-from raycollab.types import Round, State, Update
+from raycollab.types import Batch, Round, State, Update
 
-Step = Callable[[FlatModel], None]  # changes the parameters in place, given their gradients
+REPORTED = ("loss", "steps", "effective_steps", "examples")  # scalars of every local learner's update
+Step = Callable[[FlatModel, float], None]  # changes the parameters in place, given their gradients and a factor on lr
 
 
 @dataclass(frozen=True)
@@ -40,13 +42,20 @@ class LocalLearner(Learner):
         epochs: Passes over the shard in a round.
         steps: Steps in a round instead of passes, if not None.
         batch_size: Examples of a step.
+        micro_batch_size: Work a batch through in pieces of this many examples, if not None: the same gradient but for
+            the order of its sum, in less memory.
         max_grad_norm: Clip gradients to this L2 norm before each step, if not None.
+        schedule: Factor on the learning rate.
+        autocast: Compute forward and backward in bfloat16 where torch deems it safe; parameters stay as they are.
     """
 
     epochs: int = 1
     steps: int | None = None
     batch_size: int = 32
+    micro_batch_size: int | None = None
     max_grad_norm: float | None = None
+    schedule: Schedule = Constant()  # noqa: RUF009 - frozen
+    autocast: bool = False
 
     def __post_init__(self) -> None:
         kind = type(self).__name__
@@ -54,6 +63,13 @@ class LocalLearner(Learner):
             require(getattr(self, name) >= 1, f"{kind}.{name}", getattr(self, name), "must be >= 1")
         require(
             self.steps is None or self.steps >= 1, f"{kind}.steps", self.steps, "must be >= 1, or null for whole epochs"
+        )
+        micro = self.micro_batch_size
+        require(
+            micro is None or 1 <= micro <= self.batch_size,
+            f"{kind}.micro_batch_size",
+            micro,
+            f"must be in 1..batch_size={self.batch_size}, or null for whole batches",
         )
         require(
             self.max_grad_norm is None or self.max_grad_norm > 0,
@@ -66,11 +82,19 @@ class LocalLearner(Learner):
     def begin(self, model: FlatModel, state: State) -> Stepper:
         """Set the optimizer up for a round, with what the agent remembers; `state` stays as it is."""
 
+    def effective_steps(self, steps: int) -> float:
+        """How many plain SGD steps this many steps amount to: the norm |a|_1 of FedNova; here one each."""
+        return float(steps)
+
     def update(self, problem: Problem, params: Tensor, state: State, round: Round) -> tuple[Update, State]:
         """Take this round's steps."""
         stepper = self.begin(problem.model, state)
         update = self.train(problem, params, round, stepper.step)
         return update, stepper.state()
+
+    def gradient(self, problem: Problem, batch: Batch) -> Tensor:
+        """Put the gradient of the batch's mean loss into `model.grads`; returns the loss []."""
+        return problem.backward(batch, micro_batch_size=self.micro_batch_size, autocast=self.autocast)
 
     def train(self, problem: Problem, params: Tensor, round: Round, step: Step) -> Update:
         """Take local steps from params [d] and return the difference.
@@ -80,7 +104,7 @@ class LocalLearner(Learner):
             params: Where to start [d].
             round: Gives the buffers and the seeds of the batches.
             step: Takes one step.
-        Returns: delta [d], buffers [b]; scalars loss (mean over the examples seen), steps, examples.
+        Returns: delta [d], buffers [b]; scalars loss (mean over the examples seen), steps, effective_steps, examples.
         Raises: UpdateError if the loss is not finite.
         """
         model = problem.model
@@ -90,11 +114,12 @@ class LocalLearner(Learner):
         model.module.train()
         total_loss = torch.zeros((), device=model.device)
         num_examples = num_steps = 0
+        factor = self._factors(problem, round)
         for batch in problem.batches(round, batch_size=self.batch_size, epochs=self.epochs, steps=self.steps):
-            loss = problem.backward(batch)
+            loss = self.gradient(problem, batch)
             if self.max_grad_norm is not None:
                 clip_gradients(model, self.max_grad_norm)
-            step(model)
+            step(model, factor(num_steps))
             count = problem.task.count(batch)
             total_loss += loss * count
             num_examples += count
@@ -108,9 +133,26 @@ class LocalLearner(Learner):
         vectors = {DELTA: model.read().sub_(start)}
         if buffers is not None and buffers.numel():
             vectors[BUFFERS] = model.read_buffers().sub_(buffers)
-        scalars = {"loss": mean_loss, "steps": float(num_steps), "examples": float(num_examples)}
+        scalars = {
+            "loss": mean_loss,
+            "steps": float(num_steps),
+            "effective_steps": self.effective_steps(num_steps),
+            "examples": float(num_examples),
+        }
         weight = float(problem.shard.num_examples("train"))
         return Update(problem.agent, weight, vectors, scalars, round.base_version)
+
+    def _factors(self, problem: Problem, round: Round) -> Callable[[int], float]:
+        """The schedule's factor by the step of this round, from 0."""
+        before, schedule = round.index - 1, self.schedule
+        if schedule.over == "rounds":
+            factor = schedule.factor(before)
+            return lambda step: factor
+        per_epoch = -(-problem.shard.num_examples("train") // self.batch_size)
+        per_round = self.steps or per_epoch * self.epochs
+        if schedule.over == "epochs":
+            return lambda step: schedule.factor((before * per_round + step) // per_epoch)
+        return lambda step: schedule.factor(before * per_round + step)
 
 
 def clip_gradients(model: FlatModel, max_norm: float) -> None:

@@ -21,7 +21,7 @@ _NOT_ELEMENTWISE = ("Muon", "LBFGS", "Adafactor", "SparseAdam")
 class Optimizer(LocalLearner):
     """Local steps with `torch.optim.NAME(params, **args)`, on the flat vector: one tensor per dtype.
 
-    epochs, steps, batch_size and max_grad_norm are LocalLearner's.
+    epochs, steps, batch_size, micro_batch_size, max_grad_norm, schedule and autocast are LocalLearner's.
 
     Args:
         name: Class in torch.optim, such as "AdamW"; those that look at a parameter's shape are refused.
@@ -62,4 +62,11 @@ class Optimizer(LocalLearner):
             memory = optimizer.state_dict()["state"] if self.keep_state else {}  # empty for a rule without memory
             return {"state": [dict(memory[index]) for index in range(len(model.flats))]} if memory else {}
 
-        return Stepper(lambda model: optimizer.step(), kept)
+        rates = [group["lr"] for group in optimizer.param_groups]
+
+        def step(model: FlatModel, factor: float) -> None:
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * factor
+            optimizer.step()
+
+        return Stepper(step, kept)

@@ -1,12 +1,13 @@
 """FedProx: a pull back to where the round began."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
 from raycollab.config import require
 from raycollab.learners.base import Learner
 from raycollab.learners.local import LocalLearner
+from raycollab.learners.sgd import SGD
 from raycollab.params import FlatModel
 from raycollab.task import Problem
 from raycollab.types import Round, State, Update
@@ -33,9 +34,18 @@ class Prox(Learner):
         stepper = self.learner.begin(problem.model, state)
         anchors = problem.model.split(params)
 
-        def step(model: FlatModel) -> None:
+        def step(model: FlatModel, factor: float) -> None:
             for grad, shared, anchor in zip(model.shared_grads, model.shared, anchors, strict=True):
                 grad.add_(shared - anchor, alpha=self.mu)
-            stepper.step(model)
+            stepper.step(model, factor)
 
-        return self.learner.train(problem, params, round, step), stepper.state()
+        update = self.learner.train(problem, params, round, step)
+        scalars = {**update.scalars, "effective_steps": self._effective_steps(int(update.scalars["steps"]))}
+        return replace(update, scalars=scalars), stepper.state()
+
+    def _effective_steps(self, steps: int) -> float:
+        """For plain SGD each step shrinks those before it by 1 - lr * mu: arXiv 2007.07481, section 4.1."""
+        if not (self.mu and isinstance(self.learner, SGD) and self.learner.momentum == 0):
+            return self.learner.effective_steps(steps)
+        pull = self.learner.lr * self.mu
+        return (1 - (1 - pull) ** steps) / pull

@@ -53,14 +53,17 @@ class Scaffold(Learner):
         after = self._gradient(problem, params, round) if self.option == 1 else None
         correction = problem.model.split(common - own)
 
-        def step(model: FlatModel) -> None:
+        rates: list[float] = []
+
+        def step(model: FlatModel, factor: float) -> None:
             for grad, part in zip(model.shared_grads, correction, strict=True):
                 grad.add_(part)
-            self.learner.step(model, [])
+            rates.append(self.learner.lr * factor)
+            self.learner.step(model, [], factor)
 
         update = self.learner.train(problem, params, round, step)
         if after is None:
-            after = own - common - update.vectors[DELTA] / (update.scalars["steps"] * self.learner.lr)
+            after = own - common - update.vectors[DELTA] / sum(rates)
         change = (after - own) * round.scalars["participation"]
         return update.with_vectors(**{CONTROL: change}), {CONTROL: after}
 
@@ -70,7 +73,7 @@ class Scaffold(Learner):
         model.load(params, round.vectors.get("buffers"))
         total, num_examples = torch.zeros_like(params), 0
         for batch in problem.batches(round, batch_size=self.learner.batch_size, epochs=1):
-            problem.backward(batch)
+            self.learner.gradient(problem, batch)
             count = problem.task.count(batch)
             total.add_(torch.cat([grad.float() for grad in model.shared_grads]), alpha=count)
             num_examples += count

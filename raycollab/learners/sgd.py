@@ -16,8 +16,8 @@ class SGD(LocalLearner):
     """SGD with momentum over the agent's own data: FedAvg's local step.
 
     The update rule is torch.optim.SGD's, on flat buffers: a few operations however many layers there are, and
-    without the second that importing torch.optim costs each process. epochs, steps, batch_size and max_grad_norm are
-    LocalLearner's.
+    without the second that importing torch.optim costs each process. epochs, steps, batch_size, micro_batch_size,
+    max_grad_norm, schedule and autocast are LocalLearner's.
 
     Args:
         lr: Learning rate.
@@ -50,17 +50,22 @@ class SGD(LocalLearner):
         if self.momentum and not velocities:
             velocities = [torch.zeros_like(flat) for flat in model.flats]
 
-        def step(model: FlatModel) -> None:
-            self.step(model, velocities)
+        def step(model: FlatModel, factor: float) -> None:
+            self.step(model, velocities, factor)
 
         return Stepper(step, lambda: {"velocity": velocities} if self.keep_momentum else {})
 
-    def step(self, model: FlatModel, velocities: list[Tensor]) -> None:
-        """One step in place on the model's flat buffers, given their gradients."""
+    def effective_steps(self, steps: int) -> float:
+        """With momentum a gradient counts in all steps after it: Wang et al., arXiv 2007.07481, section 4.1."""
+        rho = self.momentum
+        return (steps - rho * (1 - rho**steps) / (1 - rho)) / (1 - rho)
+
+    def step(self, model: FlatModel, velocities: list[Tensor], factor: float = 1.0) -> None:
+        """One step in place on the model's flat buffers, given their gradients and a factor on lr."""
         for index, (flat, grad) in enumerate(zip(model.flats, model.grads, strict=True)):
             if self.weight_decay:
                 grad.add_(flat, alpha=self.weight_decay)
             if self.momentum:
                 velocity = velocities[index].mul_(self.momentum).add_(grad)
                 grad = grad.add_(velocity, alpha=self.momentum) if self.nesterov else velocity
-            flat.add_(grad, alpha=-self.lr)
+            flat.add_(grad, alpha=-self.lr * factor)

@@ -29,7 +29,7 @@ class HostActor:
     """One host in a process of its own, on the GPU that Ray pinned it to, or on the CPU.
 
     Args:
-        parts: References to the session, the agents and the codec.
+        parts: References to the session and the agents.
         gpus: GPUs, or the fraction of one, that this actor reserved.
     """
 

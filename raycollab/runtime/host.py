@@ -12,6 +12,7 @@ from raycollab.agent import Agent, LiveAgent, Offer
 from raycollab.aggregation import Partial, add_up
 from raycollab.chains import Chain
 from raycollab.checkpoint import load_state, save_state
+from raycollab.codecs import Codec
 from raycollab.errors import RaycollabError
 from raycollab.metrics import Statistics
 from raycollab.params import Exchange, FlatModel
@@ -24,13 +25,15 @@ from raycollab.types import AgentCard, AgentReport, Assignment, Failure, Round
 
 @dataclass(frozen=True)
 class Session:
-    """What every host knows about the run."""
+    """What every host knows about the run; `broadcast` is how rounds arrive and `upload` how results leave."""
 
     seed: int
     task: Task
     chain: Chain
     exchange: Exchange
     threads: int = 1
+    broadcast: Codec | None = None
+    upload: Codec | None = None
 
 
 @dataclass(frozen=True)

@@ -10,27 +10,27 @@ from raycollab.agent import Agent
 from raycollab.errors import ResourceError
 from raycollab.metrics import Statistics
 from raycollab.runtime.host import Block, Host, Session
-from raycollab.runtime.wire import Codec, pack, unpack
+from raycollab.runtime.wire import pack, unpack
 from raycollab.types import Failure
 
 
 class PackedHost:
     """A host that rounds reach as arrays, and whose results leave as arrays: what runs inside a HostActor."""
 
-    def __init__(self, session: Session, agents: Sequence[Agent], codec: Codec | None, device: str):
-        self._codec = codec
+    def __init__(self, session: Session, agents: Sequence[Agent], device: str):
+        self._broadcast, self._upload = session.broadcast, session.upload
         self._host = Host(session, agents, device)
         self.open, self.stop = self._host.open, self._host.stop
         self.save, self.restore = self._host.save, self._host.restore
 
     def run(self, packed_round: Any, block: Block, seed: int) -> Any:
         """See Host.run."""
-        result = self._host.run(unpack(packed_round, self._codec), block)
-        return pack(result, self._codec, seed=seed)
+        result = self._host.run(unpack(packed_round, self._broadcast), block)
+        return pack(result, self._upload, seed=seed)
 
     def validate(self, packed_round: Any, last_rounds: Mapping[str, int]) -> dict[str, Statistics | Failure]:
         """See Host.validate."""
-        return self._host.validate(unpack(packed_round, self._codec).vectors, last_rounds)
+        return self._host.validate(unpack(packed_round, self._broadcast).vectors, last_rounds)
 
 
 def device(gpus: float) -> str:

@@ -7,10 +7,11 @@ from typing import Any
 
 from raycollab.agent import Agent, Offer
 from raycollab.aggregation import Partial, add_up
+from raycollab.codecs import Codec
 from raycollab.errors import ConfigError
 from raycollab.metrics import Statistics
 from raycollab.runtime.host import Block, BlockResult, Host, Session
-from raycollab.runtime.wire import Codec, num_bytes, pack, unpack
+from raycollab.runtime.wire import num_bytes, pack, unpack
 from raycollab.storage import Storage
 from raycollab.types import AgentCard, AgentReport, Assignment, Failure, Round
 
@@ -128,7 +129,6 @@ class LocalPool(Pool):
         num_blocks: Blocks of the experiment.
         num_hosts: Hosts; their number changes nothing.
         device: Where they compute.
-        codec: What vectors are encoded with between driver and hosts.
     """
 
     def __init__(
@@ -139,10 +139,9 @@ class LocalPool(Pool):
         num_blocks: int,
         num_hosts: int = 1,
         device: str = "cpu",
-        codec: Codec | None = None,
     ):
         self._layout = Layout(tuple(agent.name for agent in agents), num_blocks, num_hosts)
-        self._codec = codec
+        self._broadcast, self._upload = session.broadcast, session.upload
         groups: list[list[Agent]] = [[] for _ in range(num_hosts)]
         for index, agent in enumerate(agents):
             groups[self._layout.host_of(index)].append(agent)
@@ -154,20 +153,21 @@ class LocalPool(Pool):
 
     def run(self, round: Round, assignments: Sequence[Assignment]) -> Collected:
         """Run block by block."""
-        sent = self._crossed(round, seed=round.seed_for("down", round.base_version))
+        sent = self._crossed(round, self._broadcast, seed=round.seed_for("down", round.base_version))
         results, bytes_up, used = [], 0, set()
         for block in self._layout.blocks_of(assignments):
             place = self._layout.host_of_block(block.index)
             used.add(place)
             result = self._hosts[place].run(sent[0], block)
-            crossed = self._crossed(result, seed=round.seed_for("up", round.base_version, block.index))
+            seed = round.seed_for("up", round.base_version, block.index)
+            crossed = self._crossed(result, self._upload, seed=seed)
             bytes_up += crossed[1]
             results.append(crossed[0])
         return collect(results, bytes_up, sent[1] * len(used))
 
     def validate(self, round: Round, last_rounds: Mapping[str, int]) -> dict[str, Statistics | Failure]:
         """Score host by host."""
-        sent, _ = self._crossed(round, seed=round.seed_for("down", round.base_version))
+        sent, _ = self._crossed(round, self._broadcast, seed=round.seed_for("down", round.base_version))
         outcomes: dict[str, Statistics | Failure] = {}
         for place, names in self._layout.by_host(list(last_rounds)).items():
             outcomes.update(self._hosts[place].validate(sent.vectors, {name: last_rounds[name] for name in names}))
@@ -186,9 +186,7 @@ class LocalPool(Pool):
     def close(self) -> None:
         """Nothing to free."""
 
-    def _crossed(self, value: Any, *, seed: int) -> tuple[Any, int]:
+    def _crossed(self, value: Any, codec: Codec | None, *, seed: int) -> tuple[Any, int]:
         """A value as it looks on the other side of the wire, and its size; without a codec it goes as it is."""
-        if self._codec is None:
-            return value, num_bytes(pack(value))
-        packed = pack(value, self._codec, seed=seed)
-        return unpack(packed, self._codec), num_bytes(packed)
+        packed = pack(value, codec, seed=seed)
+        return (value if codec is None else unpack(packed, codec)), num_bytes(packed)

@@ -15,7 +15,7 @@ from raycollab.runtime.actors import HostActor
 from raycollab.runtime.host import BlockResult, Session
 from raycollab.runtime.placement import Placement
 from raycollab.runtime.pool import Collected, Layout, Pool, collect
-from raycollab.runtime.wire import Codec, num_bytes, pack, unpack
+from raycollab.runtime.wire import num_bytes, pack, unpack
 from raycollab.storage import Storage
 from raycollab.types import AgentCard, Assignment, Failure, Round
 
@@ -30,24 +30,21 @@ class HostSpecs:
     placement: Placement
     session: Any  # reference to a Session
     agents: tuple[Any, ...]  # a reference to each host's agents
-    codec: Any  # reference to a Codec or None
 
     @classmethod
-    def put(
-        cls, layout: Layout, placement: Placement, session: Session, agents: Sequence[Agent], codec: Codec | None
-    ) -> "HostSpecs":
+    def put(cls, layout: Layout, placement: Placement, session: Session, agents: Sequence[Agent]) -> "HostSpecs":
         """Put what the hosts need into the object store, each host's agents apart."""
         groups: list[list[Agent]] = [[] for _ in range(layout.num_hosts)]
         for index, agent in enumerate(agents):
             groups[layout.host_of(index)].append(agent)
-        return cls(layout, placement, ray.put(session), tuple(ray.put(group) for group in groups), ray.put(codec))
+        return cls(layout, placement, ray.put(session), tuple(ray.put(group) for group in groups))
 
     def start(self, host: int) -> ActorHandle:
         """Start one actor; returns at once."""
         place = self.placement
         reserve = {"num_cpus": place.cpus_per_host, "num_gpus": place.gpus_per_host}
         actor = ray.remote(concurrency_groups={"control": 1}, max_restarts=0, **reserve)(HostActor)
-        return actor.remote([self.session, self.agents[host], self.codec], place.gpus_per_host)
+        return actor.remote([self.session, self.agents[host]], place.gpus_per_host)
 
 
 class RayPool(Pool):
@@ -65,7 +62,8 @@ class RayPool(Pool):
     ):
         self._specs = specs
         self._layout = specs.layout
-        self._codec = ray.get(specs.codec)
+        session = ray.get(specs.session)
+        self._broadcast, self._upload = session.broadcast, session.upload
         self._handles = list(handles)
         self._start_timeout_s = start_timeout_s
         self._round_timeout_s = round_timeout_s
@@ -121,7 +119,7 @@ class RayPool(Pool):
                 self._note(self._layout.host_of_block(block.index), answer, round)
             else:
                 bytes_up += num_bytes(answer)
-                results.append(unpack(answer, self._codec))
+                results.append(unpack(answer, self._upload))
         hosts = {self._layout.host_of_block(block.index) for block in blocks}
         return collect(results, bytes_up, size * len(hosts))
 
@@ -187,7 +185,7 @@ class RayPool(Pool):
 
     def _sent(self, round: Round) -> tuple[Any, int]:
         """A reference to the packed round, and its size."""
-        packed = pack(round, self._codec, seed=round.seed_for("down", round.base_version))
+        packed = pack(round, self._broadcast, seed=round.seed_for("down", round.base_version))
         return ray.put(packed), num_bytes(packed)
 
     def _ask(self, refs: dict[int, Any], timeout_s: float) -> dict[int, Any]:

@@ -4,29 +4,17 @@ Ray hands numpy arrays over without a copy, and copies torch tensors; so vectors
 """
 
 import warnings
-from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from raycollab.codecs import Codec
 from raycollab.rng import derive_seed
 from raycollab.tree import map_leaves
 
 _SMALL = 1024  # elements; shorter vectors are not worth encoding
-
-
-class Codec(ABC):
-    """Makes vectors smaller on the wire. A frozen value; the same seed gives the same bytes."""
-
-    @abstractmethod
-    def encode(self, vector: Tensor, *, seed: int) -> dict[str, np.ndarray]:
-        """A float32 vector [d] as arrays."""
-
-    @abstractmethod
-    def decode(self, arrays: dict[str, np.ndarray]) -> Tensor:
-        """The vector [d] again, up to the codec's precision."""
 
 
 class Encoded:

@@ -116,7 +116,7 @@ def test_adding_up_nothing_and_one():
 
 def test_stack_rows_are_in_order():
     stack = add_up(Stack.of(update(weight, agent=name, delta=[weight])) for name, weight in (("b", 2.0), ("a", 1.0)))
-    assert stack.matrix(DELTA).tolist() == [[2.0], [1.0]]
+    assert [row.tolist() for row in stack.vectors(DELTA)] == [[2.0], [1.0]]
     assert stack.count == 2
     assert [each.agent for each in stack.updates] == ["b", "a"]
 
@@ -131,4 +131,4 @@ def test_stack_refuses_parts_of_a_model():
     with pytest.raises(
         UpdateError, match=r"agents \['b'\] exchange only a part of the model; a rule over whole vectors"
     ):
-        stack.matrix(DELTA)
+        stack.vectors(DELTA)

@@ -65,7 +65,6 @@ class Training:
             num_blocks=self.experiment.run.num_blocks or 1,
             num_hosts=num_hosts,
             device=device,
-            codec=self.experiment.codec,
         )
         self.driver = rc.Driver(self.experiment.plan(), self.pool, self.folder, device)
         self.cards = self.driver.start()

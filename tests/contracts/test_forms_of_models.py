@@ -198,8 +198,8 @@ def test_gradients_set_to_none_are_put_back():
     """optimizer.zero_grad() and module.zero_grad() do that: training would go on with gradients of zero."""
 
     class Forgetful(rc.SGD):
-        def step(self, model, velocities):
-            super().step(model, velocities)
+        def step(self, model, velocities, factor=1.0):
+            super().step(model, velocities, factor)
             model.module.zero_grad(set_to_none=True)
 
     forgetful = train(digits(Forgetful(lr=0.1, epochs=1)))

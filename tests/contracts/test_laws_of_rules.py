@@ -29,7 +29,7 @@ def updates(count=9, *, same=False):
     generator = torch.Generator().manual_seed(0)
     deltas = torch.randn(count, D, generator=generator)
     return [
-        rc.Update(f"agent-{i}", float(i + 1), {"delta": deltas[0 if same else i].clone()}, {"steps": 2.0})
+        rc.Update(f"agent-{i}", float(i + 1), {"delta": deltas[0 if same else i].clone()}, {"effective_steps": 2.0})
         for i in range(count)
     ]
 

@@ -112,7 +112,7 @@ def test_redoing_a_half_done_round_changes_nothing(learner, chain, bits):
     """Some agents had run round 3 already when it was started again: they go back to the state before it."""
     training = Training(case(learner, chain)).steps(2)
     driver = training.driver
-    selected = driver.plan.select.select(list(driver.plan.names), 5, round=3, seed=driver.plan.run.seed)
+    selected = driver.plan.select.select(list(driver._candidates.values()), 5, round=3, seed=driver.plan.run.seed)
     work, _ = driver.plan.mode.assign(selected, driver._mode_state, version=2, seed=driver.plan.run.seed)
     first, again = (tensors_of(driver._run(3, attempt, work[:3]).total) for attempt in (0, 1))
     assert first
@@ -145,9 +145,9 @@ def test_exchange_what_is_private_never_leaves(learner, chain, monkeypatch):
     crossed = []
     original = LocalPool._crossed
 
-    def watched(self, value, *, seed):
+    def watched(self, value, codec, *, seed):
         crossed.extend(tensors_of(value))
-        return original(self, value, seed=seed)
+        return original(self, value, codec, seed=seed)
 
     monkeypatch.setattr(LocalPool, "_crossed", watched)
     done = train(case(learner, chain, exchange=rc.Exchange(exclude=("3.*",)), rounds=2))

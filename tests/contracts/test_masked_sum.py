@@ -83,7 +83,9 @@ def small_share(rule, monkeypatch):
     sent = []
     crossed = LocalPool._crossed
     monkeypatch.setattr(
-        LocalPool, "_crossed", lambda self, value, *, seed: sent.append(value) or crossed(self, value, seed=seed)
+        LocalPool,
+        "_crossed",
+        lambda self, value, codec, *, seed: sent.append(value) or crossed(self, value, codec, seed=seed),
     )
     Training(digits(ONE_STEP, rule, rounds=1)).finish()
     monkeypatch.undo()

@@ -105,7 +105,7 @@ class Only(rc.Selection):
 
     names: tuple[str, ...]
 
-    def select(self, agents, count, *, round, seed):
+    def select(self, candidates, count, *, round, seed):
         return list(self.names)
 
 

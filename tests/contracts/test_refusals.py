@@ -67,8 +67,8 @@ class Without(rc.Selection):
 
     name: str
 
-    def select(self, agents, count, *, round, seed):
-        return [agent for agent in agents if agent != self.name]
+    def select(self, candidates, count, *, round, seed):
+        return [candidate.name for candidate in candidates if candidate.name != self.name]
 
 
 def test_an_unspoilt_update_of_the_same_learner_is_taken():
@@ -168,7 +168,7 @@ class KeepsScratch(rc.SGD):
     sends = ("gradient",)
 
     def update(self, problem, params, state, round):
-        update = self.train(problem, params, round, lambda model: self.step(model, []))
+        update = self.train(problem, params, round, lambda model, factor: self.step(model, [], factor))
         return update.with_vectors(gradient=problem.model.grads[0]), {"mine": problem.model.flats[0]}
 
 

@@ -35,12 +35,13 @@ class Int8(rc.Codec):
         return torch.from_numpy((arrays["q"] * arrays["scale"]).reshape(-1)[: int(arrays["d"])].copy())
 
 
+INT8 = {"upload": Int8(), "broadcast": Int8()}
 LEARNER = rc.SGD(lr=0.3, momentum=0.5, epochs=3)
 
 
 def test_int8_learns_as_float32_does_with_a_quarter_of_the_bytes():
     full = train(digits(LEARNER, rounds=5))
-    small = train(digits(LEARNER, rounds=5, codec=Int8()))
+    small = train(digits(LEARNER, rounds=5, **INT8))
     assert abs(full.reports[-1].metrics["accuracy"] - small.reports[-1].metrics["accuracy"]) < 0.05
     assert full.reports[-1].metrics["accuracy"] > 0.5
     assert not torch.equal(full.params, small.params)
@@ -50,8 +51,8 @@ def test_int8_learns_as_float32_does_with_a_quarter_of_the_bytes():
 
 @pytest.mark.parametrize("num_hosts", [2, 8])
 def test_hosts_change_no_bit_of_what_is_rounded(num_hosts):
-    one = train(digits(ONE_STEP, codec=Int8(), rounds=3))
-    assert train(digits(ONE_STEP, codec=Int8(), rounds=3), num_hosts=num_hosts).bits() == one.bits()
+    one = train(digits(ONE_STEP, **INT8, rounds=3))
+    assert train(digits(ONE_STEP, **INT8, rounds=3), num_hosts=num_hosts).bits() == one.bits()
 
 
 def test_rounding_follows_the_seed_and_is_right_on_average():
@@ -66,7 +67,7 @@ def test_rounding_follows_the_seed_and_is_right_on_average():
 
 def test_private_parts_and_states_are_not_rounded():
     """Only what crosses the wire is: an agent's own memory stays in float32."""
-    experiment = digits(ONE_STEP, codec=Int8(), exchange=rc.Exchange(exclude=("3.*",)), rounds=1)
+    experiment = digits(ONE_STEP, **INT8, exchange=rc.Exchange(exclude=("3.*",)), rounds=1)
     exact = digits(ONE_STEP, exchange=rc.Exchange(exclude=("3.*",)), rounds=1)
     assert (
         Training(with_run(experiment, seed=3)).finish().remembered("agent-0")["private"]["3.weight"].dtype

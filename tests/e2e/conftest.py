@@ -1,5 +1,6 @@
 """A cluster as an administrator starts it (a head with a dashboard, protected by a token), and refused commands."""
 
+import contextlib
 import os
 import shutil
 import socket
@@ -53,7 +54,8 @@ def head() -> Iterator[Head]:
     finally:
         tree = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
         for member in tree:
-            member.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):  # it ended with its parent
+                member.kill()
         process.communicate(timeout=60)
         psutil.wait_procs(tree, timeout=60)
         shutil.rmtree(folder, ignore_errors=True)

@@ -28,7 +28,7 @@ def run(module, step, features=None, **exchange):
 
 
 def test_the_delta_is_new_minus_old():
-    update, _ = run(net(), lambda model: model.flats[0].add_(1.0))
+    update, _ = run(net(), lambda model, factor: model.flats[0].add_(1.0))
     torch.testing.assert_close(update.vectors["delta"], torch.full_like(update.vectors["delta"], 2.0))  # two batches
     assert update.base_version == 4
 
@@ -38,21 +38,21 @@ def test_buffers_are_a_difference_too():
     module = net()
     module[0].weight.data.zero_()
     module[0].bias.data.fill_(10.0)
-    update, round = run(module, lambda model: None)
+    update, round = run(module, lambda model, factor: None)
     mean, variance = (round.vectors[BUFFERS] + update.vectors[BUFFERS]).split(3)
     torch.testing.assert_close(mean, torch.full((3,), 10 * (1 - 0.9**2)))
     torch.testing.assert_close(variance, torch.full((3,), 0.9**2))
 
 
 def test_private_buffers_are_not_sent():
-    update, _ = run(net(), lambda model: None, buffers="private")
+    update, _ = run(net(), lambda model, factor: None, buffers="private")
     assert set(update.vectors) == {"delta"}
 
 
 def test_half_precision_measures_from_where_it_really_started():
     """params rounds to bfloat16 when it is loaded; the rounding is no part of what was learned."""
     update, _ = run(
-        net(torch.bfloat16, norm=False), lambda model: None, features=torch.zeros(4, 2, dtype=torch.bfloat16)
+        net(torch.bfloat16, norm=False), lambda model, factor: None, features=torch.zeros(4, 2, dtype=torch.bfloat16)
     )
     assert update.vectors["delta"].abs().max() == 0
     assert update.vectors["delta"].dtype == torch.float32

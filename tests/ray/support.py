@@ -85,7 +85,7 @@ class OnRay:
         names = tuple(agent.name for agent in experiment.members())
         layout = Layout(names, experiment.run.num_blocks, experiment.num_hosts(num_cpus=8))
         placement = place(replace(experiment.scaling, cpus_per_host=0.25), layout.num_hosts)
-        specs = HostSpecs.put(layout, placement, experiment.session(), experiment.members(), None)
+        specs = HostSpecs.put(layout, placement, experiment.session(), experiment.members())
         self.handles = [specs.start(host) for host in range(layout.num_hosts)]
         policy = experiment.failure
         self.pool = RayPool(

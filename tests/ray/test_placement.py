@@ -139,6 +139,6 @@ def test_somebody_elses_cluster_is_left_alone(ray_cluster):
     """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
     found, used, still = done.stdout.split()[-3:]
-    assert found == ray_cluster
-    assert used != ray_cluster
+    assert found  # this test run's, or that of another process on this machine
+    assert used not in (found, ray_cluster)
     assert still == "False"

@@ -7,6 +7,7 @@ import torch
 from raycollab.agent import Agent, Offer
 from raycollab.aggregation import Mean, WeightedSum
 from raycollab.chains import chain
+from raycollab.codecs import Codec
 from raycollab.data import Arrays
 from raycollab.errors import ConfigError
 from raycollab.learners import SGD
@@ -14,7 +15,6 @@ from raycollab.models import MLP
 from raycollab.params import Exchange
 from raycollab.runtime.host import BlockResult, Session, build_model
 from raycollab.runtime.pool import Collected, Layout, LocalPool, collect
-from raycollab.runtime.wire import Codec
 from raycollab.spec import BUFFERS, DELTA, PARAMS
 from raycollab.storage import Storage
 from raycollab.tasks import Classification
@@ -44,11 +44,10 @@ def agents(momentum=0.0):
 
 def pool(num_hosts=1, num_blocks=6, codec=None, momentum=0.0):
     made = LocalPool(
-        Session(0, TASK, chain(Mean()), Exchange()),
+        Session(0, TASK, chain(Mean()), Exchange(), broadcast=codec, upload=codec),
         agents(momentum),
         num_blocks=num_blocks,
         num_hosts=num_hosts,
-        codec=codec,
     )
     model = build_model(TASK, Exchange(), 0)
     offer = Offer(TASK.fingerprint(model.spec), model.spec)

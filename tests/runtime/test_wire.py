@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from raycollab.aggregation import Stack, WeightedSum
-from raycollab.runtime.wire import Codec, Encoded, num_bytes, pack, unpack
+from raycollab.codecs import Codec
+from raycollab.runtime.wire import Encoded, num_bytes, pack, unpack
 from raycollab.spec import Coverage, Segments
 from raycollab.types import Round, Update
 

@@ -1,13 +1,12 @@
 import pytest
 
-from raycollab.modes import Synchronous, Uniform
-from raycollab.types import Assignment
+from raycollab.selection import Candidate, Uniform
 
 NAMES = [f"party-{i}" for i in range(10)]
 
 
 def select(count, round=1, seed=0, names=NAMES):
-    return Uniform().select(names, count, round=round, seed=seed)
+    return Uniform().select([Candidate(name, 1) for name in names], count, round=round, seed=seed)
 
 
 def test_the_right_number_in_order_without_replacement():
@@ -32,11 +31,3 @@ def test_every_agent_has_the_same_probability():
     """1000 rounds of 3 of 10: each is drawn 300 times, with a standard deviation of sqrt(1000 * 0.3 * 0.7) = 14.5."""
     drawn = [name for round in range(1000) for name in select(3, round)]
     assert all(abs(drawn.count(name) - 300) < 5 * 14.5 for name in NAMES)
-
-
-def test_synchronous():
-    mode = Synchronous()
-    work, state = mode.assign(["a", "b"], mode.init(), version=4, seed=0)
-    assert work == [Assignment("a", 4), Assignment("b", 4)]
-    assert state == {}
-    assert mode.horizon == 1

@@ -1,0 +1,99 @@
+"""Rules that compare updates: their vectors as the rows of a matrix that is never made as a whole."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from raycollab.aggregation.base import Aggregator, Partial, Stack
+from raycollab.config import require
+
+
+@dataclass(frozen=True)
+class Rows:
+    """k vectors of one length, [k, d], that stay where they are: only slices of columns are copied side by side.
+
+    Args:
+        vectors: Each [d].
+        chunk_bytes: Memory of one slice.
+    """
+
+    vectors: tuple[Tensor, ...]
+    chunk_bytes: int = 2**24
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    @property
+    def size(self) -> int:
+        """Length d of each row."""
+        return self.vectors[0].numel()
+
+    def slices(self) -> list[slice]:
+        """Columns that are worked on together."""
+        width = max(1, self.chunk_bytes // (4 * len(self)))
+        return [slice(start, min(start + width, self.size)) for start in range(0, self.size, width)]
+
+    def columns(self, place: slice) -> Tensor:
+        """A slice of columns as a new matrix [k, c]."""
+        return torch.stack([vector[place] for vector in self.vectors])
+
+    def by_column(self, rule: Callable[[Tensor], Tensor]) -> Tensor:
+        """Apply a rule [k, c] -> [c], which looks at each column by itself, to all columns: [d]."""
+        merged = torch.empty(self.size)
+        for place in self.slices():
+            merged[place] = rule(self.columns(place))
+        return merged
+
+    def gram(self, origin: Tensor | None = None) -> Tensor:
+        """Inner products of all pairs of rows, seen from `origin` [d] or from zero: float64 [k, k]."""
+        total = torch.zeros(len(self), len(self), dtype=torch.float64)
+        for place in self.slices():
+            block = self.columns(place)
+            block = block if origin is None else block.sub_(origin[place])
+            total += block @ block.T
+        return total
+
+    def squared_distances(self) -> Tensor:
+        """Squared distances of all pairs of rows: float64 [k, k], zero on the diagonal.
+
+        Each slice is seen from its mean row first: distances stay, and what rows have in common cannot drown them.
+        """
+        gram = torch.zeros(len(self), len(self), dtype=torch.float64)
+        for place in self.slices():
+            block = self.columns(place)
+            block = block.sub_(block.mean(0))
+            gram += block @ block.T
+        norms = gram.diagonal()
+        return (norms[:, None] + norms - 2 * gram).clamp(min=0).fill_diagonal_(0)
+
+    def combine(self, shares: Tensor) -> Tensor:
+        """The sum of share times row, [k] -> [d]; rows of share 0 are not read."""
+        total = torch.zeros(self.size)
+        for share, vector in zip(shares.tolist(), self.vectors, strict=True):
+            if share:
+                total.add_(vector, alpha=share)
+        return total
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowRule(Aggregator):
+    """A rule over the updates themselves: hosts send every one of them, [k, d] in memory.
+
+    Args:
+        chunk_bytes: Memory that a rule takes beside the updates while it works, about three times this.
+    """
+
+    chunk_bytes: int = 2**24
+
+    partial = Stack
+
+    def __post_init__(self) -> None:
+        name = f"{type(self).__name__}.chunk_bytes"
+        require(self.chunk_bytes >= 2**12, name, self.chunk_bytes, "must be >= 4096 bytes; 16 MiB is a good value")
+
+    def rows(self, total: Partial, name: str) -> Rows:
+        """A vector of every update, by its name."""
+        return Rows(cast(Stack, total).vectors(name), self.chunk_bytes)
