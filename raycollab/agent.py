@@ -145,7 +145,8 @@ class LiveAgent:
             )
         local = replace(round, vectors=self._localised(round.vectors))
         params = local.vectors[PARAMS]
-        state, fresh = self._state(assignment.last_round, params)
+        kept = self.kept(assignment.last_round)
+        state = self.state(kept) or self._first_state(params)
         self._model.load_private(state["private"])
         problem = Problem(self.agent.name, self._task, self._model, self._shard, stop)
         update, learned = self.agent.learner.update(problem, params, state["learner"], local)
@@ -162,7 +163,7 @@ class LiveAgent:
         norm = self._check(update, round)
         update = replace(update, vectors=self._kept(update.vectors))
         memory = {"private": self._model.private(), "learner": self._kept(learned), "pipeline": self._kept(piped)}
-        remembers = self._remember(round.index, assignment.last_round, memory)
+        remembers = self._remember(round.index, kept, memory)
         report = AgentReport(
             agent=self.agent.name,
             examples=int(update.scalars.get("examples", self._shard.num_examples("train"))),
@@ -171,7 +172,7 @@ class LiveAgent:
             num_bytes=sum(vector.numel() * vector.element_size() for vector in update.vectors.values()),
             norm=norm,
             weight=update.weight * update.discount,
-            fresh=fresh,
+            fresh=kept != assignment.last_round,
             remembers=remembers,
         )
         return update, report
@@ -179,14 +180,18 @@ class LiveAgent:
     def validate(self, vectors: Mapping[str, Tensor], last_round: int) -> Statistics:
         """Score the exchanged vectors, with the agent's private part, on its own validation split."""
         local = self._localised(vectors)
-        state, _ = self._state(last_round, local[PARAMS])
-        self._model.load_private(state["private"])
+        state = self.state(self.kept(last_round))
+        self._model.load_private(state["private"] if state else None)
         self._model.load(local[PARAMS], local.get(BUFFERS))
         return self._task.evaluate(self._model.module, self._shard.batches("val", 1024, seed=None))
 
-    def state(self, last_round: int) -> State | None:
-        """What it remembers of a committed round; None if that is nothing."""
-        return self._states.get(last_round)
+    def kept(self, last_round: int) -> int:
+        """The newest round up to a committed one that it remembers; an earlier one if its node was lost since, or 0."""
+        return max((index for index in self._states if index <= last_round), default=0)
+
+    def state(self, kept: int) -> State | None:
+        """What it remembers of a round; None if that is nothing."""
+        return self._states.get(kept)
 
     def restore(self, last_round: int, state: State) -> None:
         """Remember this of a committed round; its vectors are moved to where the agent computes."""
@@ -197,20 +202,18 @@ class LiveAgent:
         device = self._model.device
         return {name: self._coverage.of(name).take(vector).to(device) for name, vector in vectors.items()}
 
-    def _state(self, last_round: int, params: Tensor) -> tuple[dict[str, Any], bool]:
-        """The state after a committed round, and whether it was lost and started afresh."""
-        remembered = self._states.get(last_round)
-        if remembered is not None:
-            return remembered, False
-        learner, pipeline = self.agent.learner.init(params), self._pipeline.init(params)
-        return {"private": None, "learner": learner, "pipeline": pipeline}, last_round > 0
+    def _first_state(self, params: Tensor) -> dict[str, Any]:
+        return {
+            "private": None,
+            "learner": self.agent.learner.init(params),
+            "pipeline": self._pipeline.init(params),
+        }
 
-    def _remember(self, index: int, last_round: int, state: dict[str, Any]) -> bool:
+    def _remember(self, index: int, kept: int, state: dict[str, Any]) -> bool:
         """Keep the state of this round and of the one that it started from; an agent without any keeps none."""
-        if not last_round and not _has_leaves(state):
+        if not kept and not _has_leaves(state):
             return False
-        kept = {last_round: self._states[last_round]} if last_round in self._states else {}
-        self._states = {**kept, index: state}
+        self._states = {**({kept: self._states[kept]} if kept else {}), index: state}
         return True
 
     def _kept(self, tree: Any) -> Any:

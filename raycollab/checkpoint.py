@@ -153,11 +153,6 @@ class RunFolder:
             self.storage.rename_dir(staging, final)
         self._prune(round_index, keep)
 
-    def save_checkpoint(self, round_index: int, state: Tree, *, keep: int) -> None:
-        """Write a checkpoint in which no agent remembers anything."""
-        self.begin_checkpoint(round_index)
-        self.commit_checkpoint(round_index, state, keep=keep)
-
     def latest_checkpoint(self) -> tuple[int, Tree] | None:
         """Return (round, driver's state) of the newest checkpoint that is whole, or None if there is none at all.
 
@@ -249,6 +244,13 @@ def load_state(storage: Storage, name: str) -> Tree | None:
         length = int.from_bytes(data[:8], "little")  # safetensors: 8 bytes of header length, the JSON header, the data
         text = json.loads(data[8 : 8 + length])["__metadata__"]["raycollab"]
         return unseal(safetensors.torch.load(data), text, name)
+
+
+def copy_state(source: Storage, target: Storage, name: str) -> None:
+    """Take what one checkpoint has of an agent into another that has nothing of it."""
+    file = _file_name(name)
+    if source.exists(file) and not target.exists(file):
+        target.write_bytes(file, source.read_bytes(file))
 
 
 def _file_name(name: str) -> str:

@@ -84,7 +84,9 @@ def _finish(driver: Driver, cards: Sequence[AgentCard], began: float) -> Result:
         "seed": plan.run.seed,
     }
     folder.write_json("result.json", {**summary, "stop_reason": driver.stop_reason})
-    return Result(folder.path, metrics, history, agents, driver.statistics, driver.stop_reason, seconds)
+    return Result(
+        folder.path, metrics, history, agents, driver.statistics, plan.task.primary, driver.stop_reason, seconds
+    )
 
 
 def versions() -> dict[str, str]:

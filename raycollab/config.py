@@ -103,10 +103,10 @@ class ScalingConfig:
 
     Args:
         pool: "ray" runs every host in its own actor; "local" runs the same code in this process.
-        agents_per_host: Agents that share one actor; None gives each agent its own up to 16 agents, and
-            spreads more agents over one actor per CPU.
+        agents_per_host: Agents that share one actor, give or take those of a block; None gives each agent its own up to
+            16 agents, and spreads more agents over one actor per CPU.
         cpus_per_host: CPUs that Ray reserves for an actor; None shares what the cluster has.
-        gpus_per_host: GPUs, or the fraction of one, that an actor is pinned to; 0 computes on the CPU.
+        gpus_per_host: The GPU (1), or the fraction of one, that an actor is pinned to; 0 computes on the CPU.
         gpus_for_driver: The same for the driver, which evaluates on the shared set.
         threads_per_host: CPU threads of one agent's computation, and of the driver's. Their number can change the last
             bits of a matrix product.
@@ -135,10 +135,8 @@ class ScalingConfig:
         )
         for name in ("gpus_per_host", "gpus_for_driver"):
             value = getattr(self, name)
-            whole_or_fraction = value >= 0 and (value <= 1 or value % 1 == 0)
-            require(
-                whole_or_fraction, f"ScalingConfig.{name}", value, "must be 0, a fraction of one GPU, or a whole number"
-            )
+            accepted = "must be in [0, 1]: none, a fraction of one GPU, or one; a model over several is not supported"
+            require(0 <= value <= 1, f"ScalingConfig.{name}", value, accepted)
         require(self.threads_per_host >= 1, "ScalingConfig.threads_per_host", self.threads_per_host, "must be >= 1")
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from raycollab.agent import Offer
-from raycollab.checkpoint import RunFolder
-from raycollab.errors import DataError, QuorumError, RunFolderError, TaskMismatchError, UpdateError
+from raycollab.checkpoint import RunFolder, copy_state
+from raycollab.errors import DataError, QuorumError, ResourceError, RunFolderError, TaskMismatchError, UpdateError
 from raycollab.experiment import Plan
 from raycollab.journal import journal_row
 from raycollab.metrics import Statistics
@@ -51,6 +51,7 @@ class Driver:
         self._candidates: dict[str, Candidate] = {}
         self._stopping = Stopping(plan.run, plan.task.primary)
         self.version = 0
+        self._durable = 0  # the round of the newest checkpoint
         self.stop_reason = ""
         self.statistics = Statistics.empty()  # of the newest evaluation on the shared set
         self.offer = Offer(plan.task.fingerprint(self._model.spec), self._model.spec)
@@ -69,12 +70,12 @@ class Driver:
     def start(self) -> list[AgentCard]:
         """Open the shared set, let all parties agree to the task and open their shards; restore the newest checkpoint.
 
-        Raises: DataError or TaskMismatchError with every agent that failed, unless on_agent_failure is "skip".
+        Raises: DataError, TaskMismatchError or ResourceError with every agent that failed, unless on_agent_failure is
+            "skip".
         """
         plan = self.plan
         self.shared_set = SharedSet(plan.test, plan.task, self._model.device)
-        if plan.run.target is not None:
-            self.shared_set.check_target(plan.run.target, self.module())
+        self.shared_set.check_metrics(plan.run.target, self.module())
         outcomes = self._pool.open(self.offer)
         failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
         cards = [outcome for outcome in outcomes if isinstance(outcome, AgentCard)]
@@ -82,7 +83,8 @@ class Driver:
             self.plan.failure.on_agent_failure != "skip" or len(cards) < self.plan.failure.quorum(len(outcomes))
         ):
             lines = "\n".join(f"  {failure.agent}: {failure.message}" for failure in failures)
-            kind = TaskMismatchError if any(f.error == "TaskMismatchError" for f in failures) else DataError
+            found = {failure.error for failure in failures}
+            kind = next((k for k in (TaskMismatchError, ResourceError) if k.__name__ in found), DataError)
             raise kind(f"{len(failures)} of {len(outcomes)} agents could not start:\n{lines}")
         self._candidates = {card.agent: Candidate(card.agent, card.examples) for card in cards}
         self._names = [name for name in self.plan.names if name in self._candidates]
@@ -120,8 +122,7 @@ class Driver:
         if index % self.plan.run.eval_every == 0 or index >= self.plan.run.num_rounds:
             report = self._evaluated(report)
         report = replace(report, stop_reason=self.stop_reason, seconds=time.perf_counter() - started)
-        self._keep(report)
-        return report
+        return self._keep(report)
 
     def _collect(self, index: int) -> tuple[Collected, int, Any]:
         """Run the agents of a round, again if too few answer.
@@ -216,18 +217,33 @@ class Driver:
         newest = Round(self.version, self.plan.run.seed, self.version, self.vectors, fingerprint=fingerprint)
         outcomes = self._pool.validate(newest, names)
         own = {name: outcome.compute() for name, outcome in outcomes.items() if isinstance(outcome, Statistics)}
+        failed = [
+            f"{name}: not scored on its own data: {outcome.message}"
+            for name, outcome in outcomes.items()
+            if isinstance(outcome, Failure)
+        ]
         self._stopping.observe(metrics)
         self.stop_reason = self._stopping.reason(self.version, metrics)
-        return replace(report, metrics=metrics, own_metrics=own, statistics=self.statistics)
+        notes = (*report.notes, *failed)
+        return replace(report, metrics=metrics, own_metrics=own, statistics=self.statistics, notes=notes)
 
-    def _keep(self, report: RoundReport) -> None:
+    def _keep(self, report: RoundReport) -> RoundReport:
         """Journal the round; make it durable if it is due or the last."""
         self.folder.append(journal_row(report))
-        if self.version % self.plan.checkpoint.every == 0 or self.stop_reason:
-            storage = self.folder.begin_checkpoint(self.version)
-            self._pool.save(storage, self._memory)
-            self.folder.commit_checkpoint(self.version, self.state_dict(), keep=self.plan.checkpoint.keep)
-            self._pool.saved_at(self.folder.agents_of(self.version))
+        if self.version % self.plan.checkpoint.every and not self.stop_reason:
+            return report
+        return replace(report, notes=(*report.notes, *self._checkpoint()))
+
+    def _checkpoint(self) -> list[str]:
+        """Make the state durable; an agent that cannot store its own keeps what the last checkpoint has of it."""
+        storage = self.folder.begin_checkpoint(self.version)
+        failures = self._pool.save(storage, self._memory)
+        for failure in failures if self._durable else ():
+            copy_state(self.folder.agents_of(self._durable), storage, failure.agent)
+        self.folder.commit_checkpoint(self.version, self.state_dict(), keep=self.plan.checkpoint.keep)
+        self._durable = self.version
+        self._pool.saved_at(self.folder.agents_of(self.version))
+        return [f"{f.agent}: its state of this round is not in the checkpoint: {f.message}" for f in failures]
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next round depends on, as a tree."""
@@ -271,6 +287,7 @@ class Driver:
         self.load_state_dict(state)
         self._pool.restore(self.folder.agents_of(index), self._names)
         self._pool.saved_at(self.folder.agents_of(index))
+        self._durable = index
         self.folder.truncate(index)
 
 

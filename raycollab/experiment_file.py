@@ -107,7 +107,10 @@ def _read(path: str) -> str:
         raise ConfigError(
             f"{path}: there is no such experiment file; `raycollab run` without one runs the built-in digits experiment"
         )
-    return storage.read_bytes(name).decode()
+    try:
+        return storage.read_bytes(name).decode()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 text: {error}; save the YAML file as UTF-8") from error
 
 
 def _explained(message: str) -> str:

@@ -1,14 +1,18 @@
 """Run an experiment: locally, or with the driver and every host in a Ray actor of its own."""
 
+import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
 
 import ray
+import torch
 import yaml
+from ray.actor import ActorHandle
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from raycollab.agent import Agent
+from raycollab.attacks import Attack
 from raycollab.callbacks import Callback
 from raycollab.chains import Chain
 from raycollab.checkpoint import RunFolder
@@ -18,18 +22,20 @@ from raycollab.config import CheckpointConfig, FailureConfig, RunConfig, Scaling
 from raycollab.data import Source
 from raycollab.driver import Driver
 from raycollab.driver_actor import DriverActor
-from raycollab.errors import ConfigError, RunFolderError
+from raycollab.errors import ClusterError, ConfigError, ResourceError, RunFolderError
 from raycollab.experiment import Experiment, changed_settings
 from raycollab.modes import Mode, Synchronous
 from raycollab.params import Exchange
 from raycollab.population import Parties
 from raycollab.result import Result
-from raycollab.runtime.placement import cluster, num_cpus, place, wait_for_resources
+from raycollab.runtime.placement import Placement, available, cluster, num_cpus, place, wait_for_resources
 from raycollab.runtime.pool import Layout, LocalPool
 from raycollab.runtime.ray_pool import HostSpecs
 from raycollab.selection import Selection, Uniform
 from raycollab.task import Task
 from raycollab.types import RoundReport, Started
+
+_JOB_FOLDERS = "/runtime_resources/working_dir_files/"  # where Ray unpacks a job's --working-dir
 
 
 def fit(
@@ -47,6 +53,7 @@ def fit(
     scaling: ScalingConfig = ScalingConfig(),  # noqa: B008
     failure: FailureConfig = FailureConfig(),  # noqa: B008
     checkpoint: CheckpointConfig = CheckpointConfig(),  # noqa: B008
+    attack: Attack = Attack(),  # noqa: B008
     callbacks: Sequence[Callback] = (),
     address: str | None = None,
     resume: str | None = None,
@@ -67,6 +74,7 @@ def fit(
         scaling: What it takes of the machine.
         failure: What to do when agents fail.
         checkpoint: What to keep.
+        attack: Which of the agents misbehave, and how: for testing a rule.
         callbacks: What watches the run from this process.
         address: Ray cluster to use; None takes RAY_ADDRESS, the cluster of `ray.init()`, or this machine.
         resume: Run folder to continue instead of starting a new one.
@@ -78,7 +86,20 @@ def fit(
     if task is None:
         raise ConfigError("fit: neither task= nor any agent's task is set; say what is learned")
     experiment = Experiment(
-        task, members, chain.steps, test, exchange, mode, select, upload, broadcast, run, scaling, failure, checkpoint
+        task,
+        members,
+        chain.steps,
+        test,
+        exchange,
+        mode,
+        select,
+        upload,
+        broadcast,
+        run,
+        scaling,
+        failure,
+        checkpoint,
+        attack,
     )
     return run_experiment(experiment, callbacks=callbacks, address=address, resume=resume)
 
@@ -110,6 +131,12 @@ def run_experiment(
 
 
 def _new_folder(experiment: Experiment) -> RunFolder:
+    place = os.path.expanduser(experiment.run.dir)
+    if _JOB_FOLDERS in os.getcwd() and "://" not in place and not os.path.isabs(place):
+        raise ConfigError(
+            f"RunConfig.dir={experiment.run.dir!r} is inside this Ray job's working folder, which Ray deletes with its "
+            f"cache; give an absolute path or a URI, such as --run.dir=/shared/runs"
+        )
     folder = RunFolder.create(experiment.run.dir, experiment.run.name)
     plain = experiment.to_plain()
     plain["run"]["name"] = folder.name
@@ -119,8 +146,8 @@ def _new_folder(experiment: Experiment) -> RunFolder:
 
 def _resumed_folder(experiment: Experiment, path: str) -> RunFolder:
     folder = RunFolder.open(path)
-    before = yaml.safe_load(folder.read_text("experiment.yaml"))
-    changes = changed_settings(before, experiment.to_plain())
+    before, after = yaml.safe_load(folder.read_text("experiment.yaml")), experiment.to_plain()
+    changes = changed_settings(before, after)
     if changes:
         listed = "\n".join(f"  {change}" for change in changes)
         raise RunFolderError(
@@ -128,6 +155,9 @@ def _resumed_folder(experiment: Experiment, path: str) -> RunFolder:
             f"Resume it as it was, or start a new run. Only run.num_rounds, target, patience and eval_every, "
             f"scaling, failure and checkpoint may change"
         )
+    after["run"] |= {name: before["run"][name] for name in ("name", "dir")}
+    if after != before:  # so that it can be resumed again as it goes on now
+        folder.write_text("experiment.yaml", yaml.safe_dump(after, sort_keys=False))
     return folder
 
 
@@ -150,10 +180,19 @@ def _local_events(experiment: Experiment, folder: RunFolder, began: float, addre
         experiment.members(),
         num_blocks=experiment.run.num_blocks or 1,
         num_hosts=hosts,
-        device="cuda" if experiment.scaling.gpus_per_host else "cpu",
+        device=_local_device("gpus_per_host", experiment.scaling.gpus_per_host),
     )
-    device = "cuda" if experiment.scaling.gpus_for_driver else "cpu"
+    device = _local_device("gpus_for_driver", experiment.scaling.gpus_for_driver)
     yield from conduct(Driver(experiment.plan(), pool, folder, device), began)
+
+
+def _local_device(setting: str, gpus: float) -> str:
+    if gpus and not torch.cuda.is_available():
+        raise ResourceError(
+            f"ScalingConfig.{setting}={gpus:g} with pool='local' asks for a GPU of this machine, and torch "
+            f"{torch.__version__} sees 0; set it to 0, or install a CUDA build of torch where there is one"
+        )
+    return "cuda" if gpus else "cpu"
 
 
 def _ray_events(experiment: Experiment, folder: RunFolder, began: float, address: str | None) -> Iterator[Event]:
@@ -169,10 +208,34 @@ def _ray_events(experiment: Experiment, folder: RunFolder, began: float, address
         parts = [ray.put(part) for part in (experiment.plan(), specs, handles, folder)]
         driver = actor.remote(parts, began)
         try:
-            for event in driver.events.remote():
-                yield ray.get(event, timeout=experiment.failure.round_timeout_s)
+            yield from _streamed(driver, experiment.failure, placement)
         except ray.exceptions.RayTaskError as error:
             raise (error.cause or error) from None
+        except ray.exceptions.RayActorError as error:
+            raise ClusterError(f"the driver's process died: {str(error).strip().splitlines()[0]}") from error
         finally:
             for actor in (driver, *handles):
                 ray.kill(actor)
+
+
+def _streamed(driver: ActorHandle, policy: FailureConfig, placement: Placement) -> Iterator[Event]:
+    """The driver's events as they come; every wait has a limit.
+
+    Raises: ResourceError if the driver cannot start; ClusterError if nothing is heard of it any more.
+    """
+    if not ray.wait([driver.__ray_ready__.remote()], timeout=policy.start_timeout_s)[0]:
+        raise ResourceError(
+            f"the driver did not start within start_timeout_s={policy.start_timeout_s:g}; it asks for "
+            f"{placement.gpus_for_driver:g} GPU, available now: {available()}; lower ScalingConfig.gpus_for_driver or "
+            f"wait until others have ended"
+        )
+    events = driver.events.remote()
+    limit_s = 3 * policy.start_timeout_s + (policy.max_attempts + 2) * policy.round_timeout_s  # all its own waits
+    while True:
+        if not ray.wait([events], timeout=limit_s)[0]:
+            raise ClusterError(f"nothing was heard of the driver for {limit_s:.0f} s; look at `ray status`")
+        try:
+            event = next(events)
+        except StopIteration:
+            return
+        yield ray.get(event, timeout=limit_s)

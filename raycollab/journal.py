@@ -35,6 +35,7 @@ def journal_row(report: RoundReport) -> dict[str, Any]:
         "bytes_up": report.bytes_up,
         "bytes_down": report.bytes_down,
         **report.metrics,
+        "notes": "; ".join(report.notes),
         "stop_reason": report.stop_reason,
         "agent_rows": agents + rows,
     }

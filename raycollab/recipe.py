@@ -22,8 +22,12 @@ def to_plain(value: Any, *, strict: bool = True) -> Any:
         strict: Raise for what has no plain form, such as arrays in memory; else leave a mark in its place.
     Raises: ConfigError if strict.
     """
-    if value is None or isinstance(value, bool | int | float | str):
+    if value is None or isinstance(value, bool | str):
         return value
+    if isinstance(value, int | float):
+        return int(value) if isinstance(value, int) else float(value)  # also numpy's float64, which is a float
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
+        return value.item()  # another number of numpy or torch
     if isinstance(value, Mapping):
         return {str(key): to_plain(item, strict=strict) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -36,7 +40,17 @@ def to_plain(value: Any, *, strict: bool = True) -> Any:
         raise ConfigError(
             f"{type(value).__name__} has no plain form that a run folder could hold; name a file or a class instead"
         )
-    return {_ONLY_IN_PYTHON: type(value).__name__}
+    return _mark(value)
+
+
+def _mark(value: Any) -> dict[str, Any]:
+    """What stands for a value without a plain form: enough to tell it from another one."""
+    mark: dict[str, Any] = {_ONLY_IN_PYTHON: getattr(value, "__qualname__", type(value).__name__)}
+    if is_dataclass(value) and not isinstance(value, type):
+        mark["settings"] = plain_fields(value, strict=False)
+    elif hasattr(value, "digest"):
+        mark["digest"] = value.digest()
+    return mark
 
 
 def _importable(kind: Any) -> bool:

@@ -21,6 +21,7 @@ class Result:
         history: A row per round, as in rounds.parquet.
         agents: A row per agent and round, as in agents.parquet.
         statistics: What the metrics were computed from.
+        primary: The task's primary metric, and whether higher is better.
         stop_reason: Why it ended.
         seconds: From the start of the run to its end.
     """
@@ -30,6 +31,7 @@ class Result:
     history: Sequence[Mapping[str, Any]]
     agents: Sequence[Mapping[str, Any]]
     statistics: Statistics
+    primary: tuple[str, bool]
     stop_reason: str
     seconds: float
 

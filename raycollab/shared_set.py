@@ -5,7 +5,7 @@ from torch import nn
 
 from raycollab.config import Target
 from raycollab.data import Parquet, Shard, Source
-from raycollab.errors import DataError
+from raycollab.errors import ConfigError, DataError
 from raycollab.metrics import Statistics
 from raycollab.task import Task
 
@@ -36,11 +36,16 @@ class SharedSet:
         kept = {name: column[good] for name, column in columns.items()}
         self._shard = Shard(kept, val_fraction=0.0, seed=0, device=device, name=where)
 
-    def check_target(self, target: str, module: nn.Module) -> None:
-        """Raise ConfigError if the target's metric is none that the task reports, before any work is done for it."""
+    def check_metrics(self, target: str | None, module: nn.Module) -> None:
+        """Raise ConfigError if the task's primary metric or the target's is not reported, before any work is done."""
         with torch.no_grad():
-            scores = self._task.statistics(module.eval(), next(self._shard.batches("train", 2, seed=None)))
-        Target.parse(target).reached(scores.compute())
+            found = self._task.statistics(module.eval(), next(self._shard.batches("train", 2, seed=None))).compute()
+        primary, _ = self._task.primary
+        if primary not in found:
+            name = type(self._task).__name__
+            raise ConfigError(f"{name}.primary={primary!r}: {name}.statistics reports only: {', '.join(sorted(found))}")
+        if target is not None:
+            Target.parse(target).reached(found)
 
     def score(self, module: nn.Module) -> Statistics:
         """Statistics of a module over the whole set."""

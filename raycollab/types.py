@@ -117,10 +117,10 @@ class AgentReport:
     examples: int = 0
     loss: float = float("nan")
     seconds: float = 0.0
-    num_bytes: int = 0
+    num_bytes: int = 0  # of its own update, in float32; what crosses the wire is in RoundReport
     norm: float = float("nan")
     weight: float = 0.0
-    fresh: bool = False  # it had lost the private state that this round should have started from
+    fresh: bool = False  # it had lost the state of its last round, and started from an older one or from none
     remembers: bool = False  # it keeps private state of this round
 
 
@@ -155,11 +155,12 @@ class RoundReport:
     metrics: dict[str, float]  # on the shared set; empty in rounds that are not evaluated
     train_loss: float
     seconds: float
-    bytes_up: int
-    bytes_down: int
+    bytes_up: int  # what crossed from hosts to the driver: one partial of each block, as the upload codec writes it
+    bytes_down: int  # what crossed to hosts: the round, as the broadcast codec writes it, once for each host
     agents: tuple[AgentReport, ...]
     failures: tuple[Failure, ...]
     own_metrics: dict[str, dict[str, float]] = field(default_factory=dict)  # the committed model on agents' own data
     statistics: Statistics = field(default_factory=Statistics.empty)  # on the shared set
     attempts: int = 1
+    notes: tuple[str, ...] = ()  # what went wrong without costing an agent the round
     stop_reason: str = ""

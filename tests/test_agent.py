@@ -230,6 +230,22 @@ def test_an_agent_that_lost_its_state_starts_afresh_and_says_so(settings):
     assert not same(known, lost)
 
 
+def test_an_agent_that_lost_its_newest_state_goes_on_from_an_older_one_and_says_so():
+    """Its node was replaced by one that got what was stored of round 1; round 2 was never stored."""
+    settings = REMEMBERING["velocity"]
+    bench = Bench(**settings).ready()
+    bench.update(1)
+    stored = bench.live.state(1)
+    older, _ = bench.update(3, last_round=1)
+    back = Bench(**settings).ready()
+    back.live.restore(1, stored)
+    update, report = back.update(3, last_round=2)
+    assert report.fresh
+    assert same(update, older)
+    again, _ = back.update(3, last_round=2)
+    assert same(again, update)
+
+
 def test_remembers_the_last_two_rounds_that_count():
     bench = Bench(SGD(momentum=0.9, keep_momentum=True)).ready()
     for index, last in ((1, 0), (2, 1), (3, 2), (4, 2)):  # round 3 was not committed

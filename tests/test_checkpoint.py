@@ -19,6 +19,12 @@ from raycollab.storage import Storage
 NAMES = ["hospital/a b", "hospital_a b", "a%2Fb", "a/b", "", ".", "..", "x\0\n", "\ud800", "漢" * 99, "漢" * 98]
 
 
+def save_checkpoint(run, round_index, state, *, keep):
+    """A checkpoint in which no agent remembers anything."""
+    run.begin_checkpoint(round_index)
+    run.commit_checkpoint(round_index, state, keep=keep)
+
+
 def state_of(value):
     return {
         "params": torch.full((4,), float(value)),
@@ -224,15 +230,15 @@ def test_checkpoint_round_trip(run):
 
 def test_the_newest_are_kept(run):
     for index in (1, 2, 3, 4):
-        run.save_checkpoint(index, state_of(index), keep=2)
+        save_checkpoint(run, index, state_of(index), keep=2)
     assert folders(run) == ["000003", "000004"]
-    run.save_checkpoint(1234567, state_of(7), keep=1)
+    save_checkpoint(run, 1234567, state_of(7), keep=1)
     assert folders(run) == ["1234567"]
     assert run.latest_checkpoint()[0] == 1234567
 
 
 def test_the_same_round_is_replaced(run):
-    run.save_checkpoint(3, state_of(1), keep=2)
+    save_checkpoint(run, 3, state_of(1), keep=2)
     save_state(run.begin_checkpoint(3), "new", 1)
     run.commit_checkpoint(3, state_of(2), keep=2)
     assert_state(run.latest_checkpoint()[1], 2)
@@ -242,7 +248,7 @@ def test_the_same_round_is_replaced(run):
 
 def test_shared_memory_and_views_are_kept_by_value(local):
     buffer = torch.arange(6.0)
-    local.save_checkpoint(1, {"all": buffer, "head": buffer[:2], "t": buffer.view(2, 3).t()}, keep=1)
+    save_checkpoint(local, 1, {"all": buffer, "head": buffer[:2], "t": buffer.view(2, 3).t()}, keep=1)
     _, state = local.latest_checkpoint()
     assert torch.equal(state["head"], buffer[:2])
     assert torch.equal(state["t"], buffer.view(2, 3).t())
@@ -251,7 +257,7 @@ def test_shared_memory_and_views_are_kept_by_value(local):
 @pytest.mark.parametrize("state", [{"a": object()}, {"a": torch.ones(1, dtype=torch.complex128)}])
 def test_a_state_that_cannot_be_kept_is_named(local, state):
     with pytest.raises(RunFolderError, match="cannot keep the state of round 4"):
-        local.save_checkpoint(4, state, keep=1)
+        save_checkpoint(local, 4, state, keep=1)
     with pytest.raises(RunFolderError, match="cannot keep the state of agent 'me'"):
         save_state(local.storage, "me", state)
 
@@ -263,7 +269,7 @@ def test_a_kill_at_any_step_leaves_a_whole_checkpoint(local, monkeypatch, call, 
 
     Whatever n is, the newest whole checkpoint is either the old one or the new one, and the next save works.
     """
-    local.save_checkpoint(8, state_of(8), keep=1)
+    save_checkpoint(local, 8, state_of(8), keep=1)
     real, index = getattr(os, call), 8 if same_round else 9
     for n in range(50):
         calls = 0
@@ -287,7 +293,7 @@ def test_a_kill_at_any_step_leaves_a_whole_checkpoint(local, monkeypatch, call, 
         assert_state(state, 100 + n if state["steps"] == 100 + n else 8)
         if done:
             break
-        local.save_checkpoint(8, state_of(8), keep=1)
+        save_checkpoint(local, 8, state_of(8), keep=1)
         if not same_round:
             shutil.rmtree(local.path + "/checkpoints/000009", ignore_errors=True)
     assert n > 0
@@ -302,13 +308,13 @@ def test_a_kill_between_the_two_renames_keeps_the_old_one_and_its_agents(local, 
     with monkeypatch.context() as patch:
         patch.setattr(os, "rename", lambda a, b: killed() if a.endswith(".tmp-000003") else real(a, b))
         with pytest.raises(KeyboardInterrupt):
-            local.save_checkpoint(3, state_of(33), keep=2)
+            save_checkpoint(local, 3, state_of(33), keep=2)
     assert folders(local) == [".old-000003", ".tmp-000003"]
     assert_state(local.latest_checkpoint()[1], 3)
     assert load_state(local.agents_of(3), "agent") == "old"
-    local.save_checkpoint(4, state_of(4), keep=2)
+    save_checkpoint(local, 4, state_of(4), keep=2)
     assert folders(local) == [".old-000003", "000004"]  # one of the two that are kept
-    local.save_checkpoint(3, state_of(3), keep=2)
+    save_checkpoint(local, 3, state_of(3), keep=2)
     assert folders(local) == ["000003", "000004"]
 
 
@@ -319,13 +325,13 @@ def test_staging_of_a_killed_run_is_cleared(local):
     local.commit_checkpoint(5, state_of(5), keep=1)
     assert load_state(local.agents_of(5), "dead") is None
     local.begin_checkpoint(6)
-    local.save_checkpoint(7, state_of(7), keep=1)
+    save_checkpoint(local, 7, state_of(7), keep=1)
     assert folders(local) == ["000007"]
 
 
 def test_elsewhere_a_folder_without_its_seal_is_no_checkpoint(run):
-    run.save_checkpoint(1, state_of(1), keep=2)
-    run.save_checkpoint(2, state_of(2), keep=2)
+    save_checkpoint(run, 1, state_of(1), keep=2)
+    save_checkpoint(run, 2, state_of(2), keep=2)
     run.storage.delete("checkpoints/000002/state.json")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -336,8 +342,8 @@ def test_elsewhere_a_folder_without_its_seal_is_no_checkpoint(run):
 @pytest.mark.parametrize("file", ["state.safetensors", "state.json"])
 @pytest.mark.parametrize("position", [0, 9, 60, -1, -20])
 def test_bit_flip_falls_back_to_the_one_before(local, tmp_path, file, position):
-    local.save_checkpoint(8, state_of(8), keep=2)
-    local.save_checkpoint(10, state_of(10), keep=2)
+    save_checkpoint(local, 8, state_of(8), keep=2)
+    save_checkpoint(local, 10, state_of(10), keep=2)
     flip(tmp_path / "run-001" / "checkpoints" / "000010" / file, position)
     with pytest.warns(UserWarning, match=r"checkpoints/000010 is damaged: .*falling back to round 8"):
         round_index, state = local.latest_checkpoint()
@@ -346,25 +352,25 @@ def test_bit_flip_falls_back_to_the_one_before(local, tmp_path, file, position):
 
 
 def test_after_a_fallback_the_damaged_one_does_not_push_out_newer_work(local, tmp_path):
-    local.save_checkpoint(8, state_of(8), keep=1)
+    save_checkpoint(local, 8, state_of(8), keep=1)
     shutil.copytree(tmp_path / "run-001/checkpoints/000008", tmp_path / "run-001/checkpoints/000010")
-    local.save_checkpoint(9, state_of(9), keep=1)
+    save_checkpoint(local, 9, state_of(9), keep=1)
     with pytest.warns(UserWarning, match=r"of 8 found, .*of 10 expected; it is skipped; falling back to round 9"):
         assert local.latest_checkpoint()[0] == 9
-    local.save_checkpoint(10, state_of(10), keep=1)
+    save_checkpoint(local, 10, state_of(10), keep=1)
     assert folders(local) == ["000010"]
 
 
 def test_all_damaged_is_an_error(local, tmp_path):
     for index in (1, 2):
-        local.save_checkpoint(index, state_of(index), keep=2)
+        save_checkpoint(local, index, state_of(index), keep=2)
         flip(tmp_path / "run-001" / "checkpoints" / f"{index:06d}" / "state.safetensors", -1)
     with pytest.raises(RunFolderError, match=r"no checkpoint of .*run-001 is whole: .*000002.*000001.*another run"):
         local.latest_checkpoint()
 
 
 def test_no_pickle_is_ever_read(local, tmp_path):
-    local.save_checkpoint(1, state_of(1), keep=2)
+    save_checkpoint(local, 1, state_of(1), keep=2)
     folder = tmp_path / "run-001" / "checkpoints" / "000001"
     (folder / "state.safetensors").write_bytes(pickle.dumps({"a": 1}))
     with pytest.raises(RunFolderError, match="damaged"):

@@ -86,7 +86,7 @@ class Scripted(Pool):
         return {name: Statistics.of({"loss": Average("loss", 1.0, 1.0)}) for name in last_rounds}
 
     def save(self, storage, last_rounds):
-        pass
+        return []
 
     def restore(self, storage, names):
         pass

@@ -24,9 +24,18 @@ def test_scores_every_row():
 
 def test_an_unknown_target_is_refused_at_once():
     shared = SharedSet(Arrays(COLUMNS), TASK, "cpu")
-    shared.check_target("accuracy > 0.99", TASK.model())
+    shared.check_metrics("accuracy > 0.99", TASK.model())
     with pytest.raises(ConfigError, match="target metric 'acc' is not reported by this task; it reports: accuracy"):
-        shared.check_target("acc > 0.99", TASK.model())
+        shared.check_metrics("acc > 0.99", TASK.model())
+
+
+def test_a_task_that_does_not_report_its_primary_metric_is_refused_at_once():
+    class Forgetful(Classification):
+        primary = ("roc", True)
+
+    task = Forgetful(TASK.net, 2)
+    with pytest.raises(ConfigError, match=r"Forgetful.primary='roc': Forgetful.statistics reports only: accuracy"):
+        SharedSet(Arrays(COLUMNS), task, "cpu").check_metrics(None, task.model())
 
 
 def test_arrays_give_files_their_shapes():

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from raycollab.callbacks.base import Callback
@@ -32,7 +33,7 @@ class Progress(Callback):
         self._learners = {card.agent: card.learner for card in started.cards}
         table = Table("agent", "learner", "data", box=None, pad_edge=False)
         for card in started.cards[:_MAX_AGENT_LINES]:
-            table.add_row(card.agent, card.learner, card.summary)
+            table.add_row(*map(escape, (card.agent, card.learner, card.summary)))
         self._console.print(table)
         more = len(started.cards) - _MAX_AGENT_LINES
         if more > 0:
@@ -59,16 +60,21 @@ class Progress(Callback):
         )
         for failure in report.failures:
             self._console.print(f"  left out: {failure.agent}: {failure.message}", style="yellow", markup=False)
+        for note in report.notes:
+            self._console.print(f"  {note}", style="yellow", markup=False)
 
     def on_end(self, result: Result) -> None:
         """The agents side by side, the report, the folder, and what to do next."""
         self._console.print(f"\nended after {result.num_rounds} rounds: {result.stop_reason}\n")
         rows = summarised(result.agents, self._learners)
-        self._console.print(agent_table(rows[:_MAX_AGENT_LINES]))
+        self._console.print(agent_table(rows, result.primary, limit=_MAX_AGENT_LINES))
+        if len(rows) > _MAX_AGENT_LINES:
+            self._console.print(f"... and {len(rows) - _MAX_AGENT_LINES} more agents, in agents.parquet")
         self._console.print(f"\non the shared test set:\n{result.report()}", markup=False)
         self._console.print(f"\nrun folder: {result.path}", soft_wrap=True)
+        self._console.print(f"next: raycollab evaluate {result.path}", soft_wrap=True)
         self._console.print(
-            f"next: raycollab predict {result.path} DATA.parquet --out predictions.parquet", soft_wrap=True
+            f"      raycollab predict {result.path} DATA.parquet --out predictions.parquet", soft_wrap=True
         )
 
 
@@ -97,8 +103,8 @@ def summarised(rows: Sequence[Mapping[str, Any]], learners: Mapping[str, str]) -
         total.update(
             {
                 key: row[key]
-                for key in ("examples", "loss", "norm", "val_accuracy", "val_loss")
-                if row.get(key) is not None
+                for key in row
+                if (key in ("examples", "loss", "norm") or key.startswith("val_")) and row[key] is not None
             }
         )
     return list(agents.values())

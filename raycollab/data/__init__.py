@@ -4,9 +4,9 @@ from raycollab.data.arrays import Arrays
 from raycollab.data.base import Holdout, Part, Shard, Source, read_columns, stratified_split
 from raycollab.data.columns import LABEL, Columns
 from raycollab.data.digits import Digits
+from raycollab.data.label_mix import LabelMix
 from raycollab.data.parquet import Parquet
 from raycollab.data.partition import IID, ByColumn, Dirichlet, DirichletSizes, Explicit, LabelShards, Partition
-from raycollab.data.summary import ShardSummary, label_coverage
 
 __all__ = [
     "IID",
@@ -19,14 +19,13 @@ __all__ = [
     "DirichletSizes",
     "Explicit",
     "Holdout",
+    "LabelMix",
     "LabelShards",
     "Parquet",
     "Part",
     "Partition",
     "Shard",
-    "ShardSummary",
     "Source",
-    "label_coverage",
     "read_columns",
     "stratified_split",
 ]

@@ -1,5 +1,6 @@
 """Rows that are in memory already."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -28,10 +29,21 @@ class Arrays(Source):
         self.name = name
         self._columns = {key: _to_tensor(key, column, name) for key, column in columns.items()}
         self._num_rows = count_rows(self._columns, name)
+        self._digest = ""
 
     def read(self) -> Columns:
         """Return the tensors, without a copy."""
         return dict(self._columns)
+
+    def digest(self) -> str:
+        """Short hash of names, types, shapes and values."""
+        if not self._digest:
+            whole = hashlib.blake2b(digest_size=16)
+            for name, column in sorted(self._columns.items()):
+                whole.update(repr((name, column.dtype, tuple(column.shape))).encode())
+                whole.update(column.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+            self._digest = whole.hexdigest()
+        return self._digest
 
     def describe(self) -> str:
         """Return one short line for people."""

@@ -15,43 +15,52 @@ _COLUMNS = (
     "examples",
     "rounds",
     "loss",
-    "accuracy",
-    "val_accuracy",
     "norm",
     "seconds",
     "bytes_sent",
     "failures",
 )
-_HEADINGS = {"val_accuracy": "val acc", "bytes_sent": "sent", "failures": "failed"}
+_HEADINGS = {"bytes_sent": "sent", "failures": "failed"}
 _TEXT_COLUMNS = ("agent", "learner")
 _NORMAL_MAD = 1.4826  # scales the MAD of normal values to their standard deviation
 _SMALLEST_SPREAD = 0.02  # when nearly all agents agree, a difference of this size is still ordinary
 _MAX_DEVIATIONS = 3.0
 
 
-def agent_table(rows: Sequence[Mapping[str, object]]) -> Table:
+def agent_table(
+    rows: Sequence[Mapping[str, object]], primary: tuple[str, bool] = ("accuracy", True), *, limit: int | None = None
+) -> Table:
     """One line per agent, with those of the known columns that any row has; a missing value is shown as "-".
 
-    An agent that `flag_drift` names by its val_accuracy (by accuracy, if no row has val_accuracy) is marked "drifts" in
-    a last column.
+    The column of failures is left out where there are none.
+
+    An agent that `flag_drift` names by the task's primary metric on its own validation data is marked "drifts" in a
+    last column.
 
     Args:
-        rows: Values by column: agent, learner, examples, rounds, loss, accuracy, val_accuracy, norm, seconds,
-            bytes_sent, failures. Other keys are not shown.
+        rows: Values by column: agent, learner, examples, rounds, loss, val_METRIC, norm, seconds, bytes_sent, failures.
+            Other keys are not shown.
+        primary: The task's primary metric, and whether higher is better.
+        limit: Lines at most, those that drift first; None shows all agents.
     """
-    columns = [column for column in _COLUMNS if any(column in row for row in rows)]
-    metric = "val_accuracy" if "val_accuracy" in columns else "accuracy"
-    accuracies = {str(place): row.get(metric) for place, row in enumerate(rows)}
-    drifting = flag_drift({place: float(value) for place, value in accuracies.items() if isinstance(value, Real)})
-    table = Table(box=None, pad_edge=False)
+    metric, known = f"val_{primary[0]}", list(_COLUMNS)
+    known.insert(known.index("norm"), metric)
+    columns = [column for column in known if any(column in row for row in rows)]
+    if not any(row.get("failures") for row in rows):
+        columns = [column for column in columns if column != "failures"]
+    scores = {str(place): row.get(metric) for place, row in enumerate(rows)}
+    drifting = flag_drift({p: float(value) for p, value in scores.items() if isinstance(value, Real)}, primary[1])
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))  # fits 80 columns
     for column in columns:
-        heading = _HEADINGS.get(column, column)
+        heading = _HEADINGS.get(column, column.replace("val_", "val\n"))
         table.add_column(heading, justify="left" if column in _TEXT_COLUMNS else "right", no_wrap=True)
     if drifting:
-        table.add_column("note")
-    for place, row in enumerate(rows):
+        table.add_column("note", no_wrap=True)
+    places = range(len(rows))
+    shown = sorted(sorted(places, key=lambda place: str(place) not in drifting)[:limit])
+    for place in shown:
         drifts = str(place) in drifting
-        cells = [_cell(column, row.get(column)) for column in columns]
+        cells = [_cell(column, rows[place].get(column)) for column in columns]
         table.add_row(*cells, *(["drifts"] if drifts else []), style="yellow" if drifts else None)
     return table
 

@@ -153,11 +153,11 @@ class Host:
         return outcomes
 
     def save(self, storage: Storage, last_rounds: Mapping[str, int]) -> None:
-        """Store what each of these agents remembers of its last committed round."""
+        """Store what each of these agents remembers of its last committed round, or before it if that was lost."""
         for name, last_round in last_rounds.items():
-            state = self._agents[name].state(last_round) if name in self._agents else None
-            if state is not None:
-                save_state(storage, name, {"round": last_round, "state": _on_cpu(state)})
+            kept = self._agents[name].kept(last_round) if name in self._agents else 0
+            if kept:
+                save_state(storage, name, {"round": kept, "state": _on_cpu(self._agents[name].state(kept))})
 
     def restore(self, storage: Storage, names: Sequence[str]) -> None:
         """Load what these agents stored."""

@@ -30,6 +30,12 @@ def cluster(address: str | None = None) -> Iterator[bool]:
     Raises: ClusterError if the cluster cannot be reached, with the remedy.
     """
     if ray.is_initialized():
+        here = ray.get_runtime_context().gcs_address
+        if address not in (None, "auto", here):
+            raise ClusterError(
+                f"address={address!r}: this process is attached to the Ray cluster at {here} already; "
+                f"leave the address out to use that one, or call ray.shutdown() first"
+            )
         yield len(_nodes()) > 1
         return
     address = address or os.environ.get("RAY_ADDRESS") or "local"
@@ -100,6 +106,12 @@ def num_cpus() -> int:
     return int(ray.cluster_resources().get("CPU", 1))
 
 
+def available() -> str:
+    """What nobody has reserved of the cluster, for messages."""
+    there = ray.available_resources()
+    return ", ".join(f"{there.get(name, 0.0):g} {name}" for name in ("CPU", "GPU"))
+
+
 def wait_for_resources(placement: Placement, timeout_s: float) -> None:
     """Wait until the cluster has what the actors need; 0 seconds for a cluster that cannot grow.
 
@@ -143,9 +155,6 @@ def _fits_on_nodes(placement: Placement) -> bool:
 def _take_gpus(left: list[float], gpus: float) -> list[float] | None:
     """What is left of each GPU of a node after an actor took its share; None if it does not fit."""
     left = sorted(left)
-    if gpus > 1:
-        whole = [share for share in left if share == 1.0]
-        return left[: len(left) - int(gpus)] if len(whole) >= gpus else None
     for index, share in enumerate(left):
         if share + 1e-9 >= gpus:
             return [*left[:index], share - gpus, *left[index + 1 :]]

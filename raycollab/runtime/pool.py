@@ -105,8 +105,8 @@ class Pool(ABC):
         """Score a round's vectors on each of these agents' own validation split."""
 
     @abstractmethod
-    def save(self, storage: Storage, last_rounds: Mapping[str, int]) -> None:
-        """Let agents store what they remember of their last committed round, on their side."""
+    def save(self, storage: Storage, last_rounds: Mapping[str, int]) -> list[Failure]:
+        """Let agents store what they remember of their last committed round, on their side; who did not is returned."""
 
     @abstractmethod
     def restore(self, storage: Storage, names: Sequence[str]) -> None:
@@ -173,10 +173,11 @@ class LocalPool(Pool):
             outcomes.update(self._hosts[place].validate(sent.vectors, {name: last_rounds[name] for name in names}))
         return outcomes
 
-    def save(self, storage: Storage, last_rounds: Mapping[str, int]) -> None:
+    def save(self, storage: Storage, last_rounds: Mapping[str, int]) -> list[Failure]:
         """Save host by host."""
         for host in self._hosts:
             host.save(storage, last_rounds)
+        return []
 
     def restore(self, storage: Storage, names: Sequence[str]) -> None:
         """Restore host by host."""

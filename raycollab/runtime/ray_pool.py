@@ -1,25 +1,32 @@
 """Hosts as Ray actors. Every wait has a timeout; a dead or late actor costs its agents one round."""
 
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import ray
 from ray.actor import ActorHandle
+from ray.exceptions import ActorUnschedulableError, NodeDiedError, OutOfMemoryError, RayActorError, WorkerCrashedError
 
 from raycollab.agent import Agent, Offer
 from raycollab.errors import ResourceError, RunFolderError
 from raycollab.metrics import Statistics
 from raycollab.runtime.actors import HostActor
 from raycollab.runtime.host import BlockResult, Session
-from raycollab.runtime.placement import Placement
+from raycollab.runtime.placement import Placement, available
 from raycollab.runtime.pool import Collected, Layout, Pool, collect
 from raycollab.runtime.wire import num_bytes, pack, unpack
 from raycollab.storage import Storage
 from raycollab.types import AgentCard, Assignment, Failure, Round
 
-_DEAD = ("ActorDiedError", "ActorUnavailableError")  # names of exceptions after which an actor is started again
+_GONE = (RayActorError, ActorUnschedulableError, NodeDiedError, OutOfMemoryError, WorkerCrashedError)
+
+
+class _Gone(Failure):
+    """The host's process is gone: it is started again before its agents are asked again."""
+
+
+_NOT_BACK = _Gone("", "ActorUnavailableError", "its actor died, and the one that replaces it is still starting")
 
 
 @dataclass(frozen=True)
@@ -68,60 +75,56 @@ class RayPool(Pool):
         self._start_timeout_s = start_timeout_s
         self._round_timeout_s = round_timeout_s
         self._dead: set[int] = set()
+        self._starting: dict[int, Any] = {}  # of dead hosts, references to the answer of their replacement
         self._offer: Offer | None = None
         self._saved: Storage | None = None
 
     def open(self, offer: Offer) -> list[AgentCard | Failure]:
-        """Open all hosts side by side.
-
-        Raises: ResourceError if actors have not started in time.
-        """
+        """Open all hosts side by side; an actor that has not started in time is a ResourceError of its agents."""
         self._offer = offer
-        answers = self._ask(
-            {host: handle.open.remote(offer) for host, handle in enumerate(self._handles)}, self._start_timeout_s
-        )
-        late = [host for host, answer in answers.items() if isinstance(answer, Failure) and answer.error == "Timeout"]
-        if late:
-            place = self._specs.placement
-            raise ResourceError(
-                f"{len(late)} of {len(self._handles)} actors did not start within "
-                f"start_timeout_s={self._start_timeout_s:g}; each asks for {place.cpus_per_host:g} CPU and "
-                f"{place.gpus_per_host:g} GPU, available now: {_available()}"
-            )
+        refs = {host: handle.open.remote(offer) for host, handle in enumerate(self._handles)}
         outcomes: list[AgentCard | Failure] = []
-        for host, answer in sorted(answers.items()):
-            outcomes += (
-                [Failure(name, answer.error, answer.message) for name in self._names_of(host)]
-                if isinstance(answer, Failure)
-                else answer
-            )
+        for host, answer in self._ask(refs, self._start_timeout_s).items():
+            if isinstance(answer, Failure):
+                outcomes += [self._not_started(name, answer) for name in self._names_of(host)]
+            else:
+                outcomes += answer
         return outcomes
+
+    def _not_started(self, agent: str, failure: Failure) -> Failure:
+        if failure.error != "Timeout":
+            return Failure(agent, failure.error, failure.message)
+        place = self._specs.placement
+        message = (
+            f"its actor did not start within start_timeout_s={self._start_timeout_s:g}; it asks for "
+            f"{place.cpus_per_host:g} CPU and {place.gpus_per_host:g} GPU, available now: {available()}"
+        )
+        return Failure(agent, ResourceError.__name__, message)
 
     def run(self, round: Round, assignments: Sequence[Assignment]) -> Collected:
         """Run blocks on their hosts; collect until the deadline."""
         blocks = self._layout.blocks_of(assignments)
-        deadline = time.monotonic() + self._round_timeout_s
-        for host in {self._layout.host_of_block(block.index) for block in blocks} & self._dead:
-            self._revive(host)
+        hosts = {block.index: self._layout.host_of_block(block.index) for block in blocks}
+        self._revive(hosts.values())
         sent, size = self._sent(round)
         refs: dict[int, Any] = {}
         for block in blocks:
-            handle = self._handles[self._layout.host_of_block(block.index)]
-            refs[block.index] = handle.run.remote(sent, block, round.seed_for("up", round.base_version, block.index))
-        answers = self._ask(refs, max(0.1, deadline - time.monotonic()))
+            if hosts[block.index] not in self._dead:
+                seed = round.seed_for("up", round.base_version, block.index)
+                refs[block.index] = self._handles[hosts[block.index]].run.remote(sent, block, seed)
+        answers = self._ask(refs, self._round_timeout_s)
         results: list[BlockResult] = []
         bytes_up = 0
         for block in blocks:
-            answer = answers[block.index]
+            answer = answers.get(block.index, _NOT_BACK)
             if isinstance(answer, Failure):
                 failures = tuple(Failure(a.agent, answer.error, answer.message) for a in block.assignments)
                 results.append(BlockResult(block.index, None, (), failures))
-                self._note(self._layout.host_of_block(block.index), answer, round)
+                self._note(hosts[block.index], answer, round)
             else:
                 bytes_up += num_bytes(answer)
                 results.append(unpack(answer, self._upload))
-        hosts = {self._layout.host_of_block(block.index) for block in blocks}
-        return collect(results, bytes_up, size * len(hosts))
+        return collect(results, bytes_up, size * len(set(map(hosts.get, refs))))
 
     def validate(self, round: Round, last_rounds: Mapping[str, int]) -> dict[str, Statistics | Failure]:
         """Score on all hosts side by side."""
@@ -142,24 +145,29 @@ class RayPool(Pool):
                 outcomes.update(answer)
         return outcomes
 
-    def save(self, storage: Storage, last_rounds: Mapping[str, int]) -> None:
+    def save(self, storage: Storage, last_rounds: Mapping[str, int]) -> list[Failure]:
         """Save on the agents' side, all hosts side by side; a dead one is replaced first and saves what it restored.
 
         Raises: RunFolderError if a host cannot write.
         """
         groups = self._layout.by_host(list(last_rounds))
-        for host in sorted(groups.keys() & self._dead):
-            self._revive(host)
+        self._revive(groups)
         refs = {
             host: self._handles[host].save.remote(storage, {name: last_rounds[name] for name in names})
             for host, names in groups.items()
             if host not in self._dead
         }
-        for host, answer in self._ask(refs, self._round_timeout_s).items():
-            if isinstance(answer, Failure) and answer.error in _DEAD:
-                self._dead.add(host)
-            elif isinstance(answer, Failure) and answer.error != "Timeout":
+        answers = self._ask(refs, self._round_timeout_s)
+        failures: list[Failure] = []
+        for host, names in groups.items():
+            answer = answers.get(host, _NOT_BACK)
+            if not isinstance(answer, Failure):
+                continue
+            if not isinstance(answer, _Gone) and answer.error != "Timeout":
                 raise RunFolderError(answer.message)
+            self._dead |= {host} if isinstance(answer, _Gone) else set()
+            failures += [Failure(name, answer.error, answer.message) for name in names]
+        return failures
 
     def restore(self, storage: Storage, names: Sequence[str]) -> None:
         """Restore on the agents' side, all hosts side by side.
@@ -190,8 +198,10 @@ class RayPool(Pool):
 
     def _ask(self, refs: dict[int, Any], timeout_s: float) -> dict[int, Any]:
         """Answers by key; one that fails or is late becomes a Failure without an agent."""
+        if not refs:
+            return {}
         places = {ref: key for key, ref in refs.items()}
-        done, _ = ray.wait(list(places), num_returns=len(places), timeout=timeout_s) if places else ([], [])
+        done, _ = ray.wait(list(places), num_returns=len(places), timeout=timeout_s)
         answers: dict[int, Any] = {key: Failure("", "Timeout", f"no answer within {timeout_s:.0f} s") for key in refs}
         for ref in done:
             try:
@@ -204,20 +214,33 @@ class RayPool(Pool):
         """Tell a late host to stop; remember a dead one."""
         if failure.error == "Timeout":
             self._handles[host].stop.remote(round.index, round.attempt)
-        elif failure.error in _DEAD:
+        elif isinstance(failure, _Gone):
             self._dead.add(host)
 
-    def _revive(self, host: int) -> None:
-        """Start a dead host again, with what its agents last stored; else its agents fail this round."""
-        self._handles[host] = self._specs.start(host)
-        answer = self._ask({host: self._handles[host].open.remote(self._offer)}, self._start_timeout_s)[host]
-        if isinstance(answer, Failure):
-            return
+    def _revive(self, hosts: Iterable[int]) -> None:
+        """Start those of these hosts that are dead again, side by side, with what their agents last stored.
+
+        The first try may take start_timeout_s. A replacement that is not there by then goes on starting while rounds go
+        on without its agents, and takes its place in the first round that finds it ready.
+        """
+        waiting = set(hosts) & self._starting.keys()
+        started = (set(hosts) & self._dead) - waiting
+        for host in started:
+            ray.kill(self._handles[host])
+            self._handles[host] = self._specs.start(host)
+            self._starting[host] = self._handles[host].open.remote(self._offer)
+        answers = self._ask({host: self._starting[host] for host in waiting}, 0.0)
+        answers |= self._ask({host: self._starting[host] for host in started}, self._start_timeout_s)
+        ready = {host for host, answer in answers.items() if not isinstance(answer, Failure)}
+        restored: dict[int, Any] = {}
         if self._saved is not None:
-            self._ask(
-                {host: self._handles[host].restore.remote(self._saved, self._names_of(host))}, self._start_timeout_s
-            )
-        self._dead.discard(host)
+            restoring = {host: self._handles[host].restore.remote(self._saved, self._names_of(host)) for host in ready}
+            restored = self._ask(restoring, self._start_timeout_s)
+        for host, answer in answers.items():
+            if not (isinstance(answer, Failure) and answer.error == "Timeout"):
+                del self._starting[host]
+            if host in ready and not isinstance(restored.get(host), Failure):
+                self._dead.discard(host)
 
     def _names_of(self, host: int) -> list[str]:
         return self._layout.by_host(self._layout.names).get(host, [])
@@ -226,9 +249,5 @@ class RayPool(Pool):
 def _failure(error: Exception) -> Failure:
     cause = getattr(error, "cause", None) or error
     lines = str(cause).strip().splitlines() or [""]
-    return Failure("", type(cause).__name__, lines[0] if len(lines) == 1 else f"{lines[0]} {lines[-1].strip()}")
-
-
-def _available() -> str:
-    there = ray.available_resources()
-    return ", ".join(f"{there.get(name, 0.0):g} {name}" for name in ("CPU", "GPU"))
+    kind = _Gone if isinstance(error, _GONE) else Failure
+    return kind("", type(cause).__name__, lines[0] if len(lines) == 1 else f"{lines[0]} {lines[-1].strip()}")

@@ -18,10 +18,11 @@ _SMALL = 1024  # elements; shorter vectors are not worth encoding
 
 
 class Encoded:
-    """A vector that a codec has encoded."""
+    """A tensor that a codec has encoded as a vector, and its shape."""
 
-    def __init__(self, arrays: dict[str, np.ndarray]):
+    def __init__(self, arrays: dict[str, np.ndarray], shape: tuple[int, ...]):
         self.arrays = arrays
+        self.shape = shape
 
 
 def pack(tree: Any, codec: Codec | None = None, *, seed: int = 0) -> Any:
@@ -33,7 +34,8 @@ def pack(tree: Any, codec: Codec | None = None, *, seed: int = 0) -> Any:
             return value
         value = value.detach().cpu()
         if codec is not None and value.dtype == torch.float32 and value.numel() >= _SMALL:
-            return Encoded(codec.encode(value, seed=derive_seed(seed, "codec", next(places))))
+            arrays = codec.encode(value.reshape(-1), seed=derive_seed(seed, "codec", next(places)))
+            return Encoded(arrays, tuple(value.shape))
         return value.contiguous().numpy()
 
     return map_leaves(leaf, tree)
@@ -46,7 +48,7 @@ def unpack(tree: Any, codec: Codec | None = None) -> Any:
         if isinstance(value, Encoded):
             if codec is None:
                 raise ValueError("an encoded vector arrived, but no codec is set")
-            return codec.decode(value.arrays)
+            return codec.decode(value.arrays).view(value.shape)
         return torch.from_numpy(value) if isinstance(value, np.ndarray) else value
 
     with warnings.catch_warnings():

@@ -6,6 +6,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
+import yaml
 
 from raycollab.cli import main
 
@@ -87,6 +89,33 @@ def test_files_that_are_no_experiment(refused, text, words):
         assert word in message
 
 
+def test_an_experiment_that_is_not_utf_8(refused):
+    Path("bad.yaml").write_bytes("run: {name: gr\u00fcn}".encode("latin-1"))
+    assert "bad.yaml: not UTF-8 text" in refused("run", "bad.yaml")
+
+
+@pytest.mark.parametrize("setting", ["gpus_per_host", "gpus_for_driver"])
+def test_a_gpu_that_this_machine_lacks(refused, setting, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    message = refused("run", LOCAL, f"--scaling.{setting}=1", code=1)
+    assert f"ResourceError: ScalingConfig.{setting}=1 with pool='local' asks for a GPU of this machine" in message
+
+
+def test_more_gpus_than_one_for_a_host(refused):
+    assert "gpus_per_host=2" in (message := refused("run", "--scaling.gpus_per_host=2"))
+    assert "a model over several is not supported" in message
+
+
+def test_a_relative_folder_inside_a_rays_job(refused, tmp_path, monkeypatch):
+    """Ray deletes a job's working folder with its cache, and the run would be gone with it."""
+    folder = tmp_path / "session" / "runtime_resources" / "working_dir_files" / "_ray_pkg_1"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    message = refused("run", LOCAL)
+    assert "RunConfig.dir='runs' is inside this Ray job's working folder" in message
+    assert "--run.dir=/shared/runs" in message
+
+
 def test_a_missing_experiment(refused):
     assert "nowhere.yaml: there is no such experiment file; `raycollab run` without one" in refused(
         "run", "nowhere.yaml"
@@ -132,6 +161,10 @@ def test_a_changed_experiment_is_not_resumed(capsys):
     assert sha256("runs/mine") == before
     assert main(["resume", "runs/mine", LOCAL, "--run.num_rounds=3"]) == 0
     assert sha256("runs/mine") != before
+    longer = sha256("runs/mine")
+    assert yaml.safe_load(Path("runs/mine/experiment.yaml").read_text())["run"]["num_rounds"] == 3
+    assert main(["resume", "runs/mine", LOCAL]) == 0  # as it went on, not as it began
+    assert sha256("runs/mine") == longer
 
 
 @pytest.mark.parametrize(("made", "reason"), [(False, "does not exist"), (True, "has no experiment.yaml")])
@@ -157,6 +190,14 @@ def test_predict_on_a_file_that_does_not_fit(capsys):
     assert main(["predict", "runs/run-001", "x.parquet", "--out", "out.parquet"]) == 1
     assert "x.parquet: no column 'features'; there are: x" in capsys.readouterr().err
     assert Path("out.parquet").read_text() == "precious"
+
+
+def test_predict_on_rows_that_mean_nothing(capsys):
+    assert main(["run", write(), LOCAL]) == 0
+    pq.write_table(pa.table({"features": [[0.0] * 4, [0.0, float("nan"), 0.0, 0.0]]}), "x.parquet")
+    assert main(["predict", "runs/run-001", "x.parquet", "--out", "out.parquet"]) == 1
+    assert "x.parquet: row 1 of column 'features' holds NaN or infinity (1 such rows)" in capsys.readouterr().err
+    assert not Path("out.parquet").exists()
 
 
 @pytest.mark.ray

@@ -17,6 +17,7 @@ from raycollab.errors import RoundStopped
 from raycollab.experiment import Experiment
 from raycollab.learners import SGD
 from raycollab.models import MLP
+from raycollab.modes import Synchronous
 from raycollab.population import Parties
 from raycollab.runtime.placement import place
 from raycollab.runtime.pool import Layout, LocalPool
@@ -29,7 +30,10 @@ STATEFUL = SGD(lr=0.1, momentum=0.9, keep_momentum=True)
 
 @dataclass(frozen=True)
 class Moody(SGD):
-    """SGD that does something else than learn in one round: "raise", "die" or "dawdle"."""
+    """SGD that in one round does something else than learn.
+
+    Its mood: "raise", "die", "dawdle" until it is told to stop, or "sleep" through that.
+    """
 
     mood: str = "raise"
     in_round: int = 2
@@ -42,9 +46,29 @@ class Moody(SGD):
     def _misbehave(self, problem):
         if self.mood == "die":
             os._exit(1)
+        time.sleep(6 if self.mood == "sleep" else 0)
         while self.mood == "dawdle" and not problem.stop():
             time.sleep(0.02)
         raise RoundStopped(f"agent {problem.agent!r} is in a mood")
+
+
+@dataclass(frozen=True)
+class Deadly(Synchronous):
+    """Ends its process, the driver's, when it plans what comes after a version."""
+
+    version: int = 1
+
+    def assign(self, selected, state, *, version, seed):
+        if version == self.version:
+            os._exit(1)
+        return super().assign(selected, state, version=version, seed=seed)
+
+
+class Occupant:
+    """Takes up what its actor reserves."""
+
+    def ready(self):
+        return True
 
 
 @dataclass(frozen=True)
@@ -61,7 +85,7 @@ def moody(mood, in_round=2):
     return Moody(lr=0.1, momentum=0.9, keep_momentum=True, mood=mood, in_round=in_round)
 
 
-def experiment(*learners, round_timeout_s=60.0, **scaling):
+def experiment(*learners, round_timeout_s=60.0, start_timeout_s=120.0, on_agent_failure="replace", **scaling):
     """One agent per learner on a third of digits or less, Momentum on the driver, a checkpoint every round."""
     shards = Digits("train").split(IID(num_parts=max(3, len(learners))))
     agents = tuple(Agent(f"agent-{i}", shards[i], learner) for i, learner in enumerate(learners))
@@ -73,7 +97,9 @@ def experiment(*learners, round_timeout_s=60.0, **scaling):
         Digits("test"),
         run=RunConfig(num_rounds=4),
         scaling=ScalingConfig(**scaling),
-        failure=FailureConfig(round_timeout_s=round_timeout_s),
+        failure=FailureConfig(
+            round_timeout_s=round_timeout_s, start_timeout_s=start_timeout_s, on_agent_failure=on_agent_failure
+        ),
         checkpoint=CheckpointConfig(every=1),
     ).resolved()
 

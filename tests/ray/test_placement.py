@@ -41,7 +41,6 @@ def asked(hosts, timeout_s=0.0, **scaling):
         ([(8, 1)], 3, {"gpus_per_host": 0.33}),
         ([(8, 1)], 4, {"gpus_per_host": 0.2, "gpus_for_driver": 0.2}),
         ([(8, 2)], 2, {"gpus_per_host": 1.0}),
-        ([(8, 2), (8, 2)], 2, {"gpus_per_host": 2.0}),
         ([(2, 0), (8, 1)], 8, {"gpus_per_host": 0.125, "cpus_per_host": 1.0}),
         ([(1, 0)], 16, {}),  # CPUs that are not set are shared, however many hosts
     ],
@@ -61,10 +60,10 @@ def test_a_fraction_comes_out_of_one_gpu(nodes):
 
 
 def test_a_host_is_never_cut_between_nodes(nodes):
-    """Two nodes of one GPU hold no actor of two, though there are two in all."""
-    nodes((8, 1), (8, 1))
-    with pytest.raises(ResourceError, match=r"ask for .* 2 GPU; the cluster has 16 CPU, 2 GPU on 2"):
-        asked(1, gpus_per_host=2.0)
+    """Two nodes of two CPUs hold no actor of three, though there are four in all."""
+    nodes((2, 0), (2, 0))
+    with pytest.raises(ResourceError, match=r"ask for 3 CPU; the cluster has 4 CPU, 0 GPU on 2"):
+        asked(1, cpus_per_host=3.0)
 
 
 def test_a_cluster_that_may_grow_gets_its_time_and_no_more(nodes):
@@ -94,6 +93,14 @@ def test_what_the_cluster_lacks_is_refused_at_once(ray_cluster, digits, setting,
     assert words in str(caught.value)
     assert "Lower ScalingConfig.gpus_per_host or cpus_per_host" in str(caught.value)
     assert not os.path.exists(f"{wanted.run.dir}/run-001")
+
+
+def test_another_address_than_the_one_in_use_is_refused(ray_cluster):
+    """`ray.init()` came first; to go on there without a word would be to run on another cluster than asked for."""
+    with pytest.raises(ClusterError, match=f"attached to the Ray cluster at {ray_cluster} already"), cluster("a:1"):
+        pass
+    with cluster(ray_cluster):
+        assert num_cpus() == 8
 
 
 def test_a_cluster_that_was_there_stays(ray_cluster):

@@ -1,17 +1,19 @@
 """Hosts in actors: the same bits as in one process, and what becomes of those that die or are late."""
 
 import sys
+import time
 
 import pytest
 import ray
 import torch
 
-from raycollab.errors import RunFolderError
+from raycollab.checkpoint import load_state
+from raycollab.errors import ResourceError, RunFolderError
 from raycollab.fitting import run_experiment
 from raycollab.storage import Storage
 
 from . import support
-from .support import STATEFUL, OnRay, Witness, experiment, locally, moody
+from .support import STATEFUL, Occupant, OnRay, Witness, experiment, locally, moody
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 ray.cloudpickle.register_pickle_by_value(sys.modules[support.__name__])  # actors cannot import the tests
@@ -74,6 +76,77 @@ def test_a_late_agent_is_left_out_and_comes_back(tmp_path):
     for _ in range(3):
         same.step()
     assert found == bits(same)
+
+
+def test_an_actor_that_ray_killed_for_memory_is_replaced(tmp_path, monkeypatch):
+    """Ray answers every later call to it with OutOfMemoryError, which is no RayActorError. Only the answer is faked."""
+    real = ray.get
+    with OnRay(experiment(STATEFUL, STATEFUL), tmp_path) as on_ray:
+        on_ray.driver.step()
+        on_ray.kill(1)
+
+        def get(ref, **settings):
+            try:
+                return real(ref, **settings)
+            except ray.exceptions.ActorDiedError as error:
+                raise ray.exceptions.OutOfMemoryError("the node ran out of memory") from error
+
+        monkeypatch.setattr(ray, "get", get)
+        second, third = on_ray.driver.step(), on_ray.driver.step()
+    assert failures(second) == {"agent-1": "OutOfMemoryError"}
+    assert not third.failures
+    assert not any(report.fresh for report in third.agents)
+
+
+def test_a_replacement_that_finds_no_place_does_not_hold_up_the_rounds(tmp_path):
+    """Only the first round waits for it, for start_timeout_s; it takes its place once there is one."""
+    wanted = experiment(STATEFUL, STATEFUL, start_timeout_s=4)
+    with OnRay(wanted, tmp_path) as on_ray:
+        on_ray.driver.step()
+        on_ray.kill(1)
+        taken = ray.remote(num_cpus=7.7)(Occupant).remote()
+        ray.get(taken.ready.remote(), timeout=30)
+        reports = [on_ray.driver.step() for _ in range(3)]
+        ray.kill(taken)
+        deadline = time.monotonic() + 60
+        while reports[-1].failures and time.monotonic() < deadline:
+            time.sleep(0.2)
+            reports.append(on_ray.driver.step())
+    assert [failures(report) for report in reports[:3]] == [
+        {"agent-1": "ActorDiedError"}, {"agent-1": "ActorUnavailableError"}, {"agent-1": "ActorUnavailableError"},
+    ]  # fmt: skip
+    assert reports[2].seconds < 3
+    assert "the one that replaces it is still starting" in reports[2].failures[0].message
+    assert not reports[-1].failures
+
+
+def test_an_agent_that_cannot_store_its_state_keeps_what_was_stored(tmp_path):
+    """It is late in its round and in its checkpoint, which says so and takes its state from the one before."""
+    with OnRay(experiment(STATEFUL, moody("sleep"), round_timeout_s=2), tmp_path) as on_ray:
+        first, second = on_ray.driver.step(), on_ray.driver.step()
+        folder = on_ray.driver.folder
+        stored = {name: load_state(folder.agents_of(2), name)["round"] for name in ("agent-0", "agent-1")}
+    assert first.notes == ()
+    assert failures(second) == {"agent-1": "Timeout"}
+    note = "agent-1: its state of this round is not in the checkpoint: no answer within 2 s"
+    assert second.notes[-1].startswith(note)
+    assert stored == {"agent-0": 2, "agent-1": 1}
+
+
+def test_an_agent_whose_actor_finds_no_place_may_be_skipped(tmp_path):
+    """With "skip" the others go on; otherwise the message says what it asks for and what is there."""
+    taken = ray.remote(num_cpus=7.7)(Occupant).remote()
+    ray.get(taken.ready.remote(), timeout=30)
+    for policy in ("skip", "replace"):
+        wanted = experiment(STATEFUL, STATEFUL, start_timeout_s=15, on_agent_failure=policy)
+        on_ray = OnRay(wanted, tmp_path / policy)
+        if policy == "skip":
+            assert len(on_ray.driver.start()) == 1
+        else:
+            with pytest.raises(ResourceError, match=r"did not start within start_timeout_s=15; it asks for 0.25 CPU"):
+                on_ray.driver.start()
+        on_ray.pool.close()
+    ray.kill(taken)
 
 
 def test_agents_share_hosts_and_compute_with_the_threads_asked_for(tmp_path):

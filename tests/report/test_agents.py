@@ -10,10 +10,10 @@ from rich.console import Console
 from raycollab.report import agent_table, flag_drift
 
 
-def lines(rows) -> list[str]:
+def lines(rows, *arguments, **settings) -> list[str]:
     """The table as a person sees it."""
     console = Console(file=io.StringIO(), width=200)
-    console.print(agent_table(rows))
+    console.print(agent_table(rows, *arguments, **settings))
     return console.file.getvalue().splitlines()
 
 
@@ -66,21 +66,22 @@ def test_table_shows_the_columns_that_exist():
     assert table[2].split() == ["south", "7", "0.5000", "-", "-", "2"]
 
 
-@pytest.mark.parametrize("metric", ["accuracy", "val_accuracy"])
-def test_table_marks_who_drifts(metric):
-    """By accuracy on own validation data; a failed agent without a value is shown all the same."""
-    values = {"a": 0.9, "b": 0.91, "c": 0.92, "d": 0.4}
-    rows = [{"agent": name, metric: value} for name, value in values.items()]
-    table = lines([*rows, {"agent": "gone", metric: None}])
+@pytest.mark.parametrize(("primary", "worst"), [(("accuracy", True), 0.4), (("perplexity", False), 1.5)])
+def test_table_marks_who_drifts(primary, worst):
+    """By the primary metric on own validation data; a failed agent without a value is shown all the same."""
+    values = {"a": 0.9, "b": 0.91, "c": 0.92, "d": worst}
+    rows = [{"agent": name, f"val_{primary[0]}": value, "val_other": 0.0} for name, value in values.items()]
+    table = lines([*rows, {"agent": "gone", f"val_{primary[0]}": None}], primary)
+    assert "other" not in table[0]
     assert [row.split()[0] for row in table if "drifts" in row] == ["d"]
     assert any("gone" in row for row in table)
-    assert not any("drifts" in row or "note" in row for row in lines(rows[:3]))
+    assert not any("drifts" in row or "note" in row for row in lines(rows[:2], primary))
 
 
-def test_val_accuracy_decides_where_both_exist():
-    """Training accuracy says how well an agent fits, not how well it does."""
-    rows = [{"agent": name, "accuracy": 0.1 if name == "a" else 0.9, "val_accuracy": 0.8} for name in "abcd"]
-    assert not any("drifts" in row for row in lines(rows))
+def test_a_short_table_shows_who_drifts_wherever_they_stand():
+    rows = [{"agent": f"agent-{i}", "val_accuracy": 0.1 if i == 24 else 0.9} for i in range(30)]
+    table = lines(rows, limit=3)
+    assert [line.split()[0] for line in table[-3:]] == ["agent-0", "agent-1", "agent-24"]
 
 
 def test_names_are_not_markup():
