@@ -149,6 +149,16 @@ class Stack(Partial):
             )
         return tuple(update.vectors[name] for update in self.updates)
 
+    def shares(self) -> Tensor:
+        """Weight of each update over the sum of all: float64 [k].
+
+        Raises: UpdateError if the weights sum to zero.
+        """
+        weights = torch.tensor([update.weight * update.discount for update in self.updates], dtype=torch.float64)
+        if not weights.sum() > 0:
+            raise UpdateError(f"the weights of {self.count} updates sum to 0: at least one must be positive")
+        return weights / weights.sum()
+
     def names(self) -> list[str]:
         """Names of the vectors that every update brought."""
         return sorted(set.intersection(*(set(update.vectors) for update in self.updates)))

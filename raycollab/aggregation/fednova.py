@@ -22,6 +22,7 @@ class FedNova(Aggregator):
     Source: Wang et al., NeurIPS 2020, arXiv 2007.07481, equation 10 with tau_eff = sum_i p_i |a_i|_1.
     """
 
+    formula = "delta = (mean_i a_i) * mean_i (delta_i / a_i), a_i = effective steps"
     needs: ClassVar[tuple[str, ...]] = ("effective_steps",)
     laws = frozenset({"weights", "failure", "identity"})
 

@@ -26,6 +26,8 @@ class Mean(Aggregator):
     weights: str = "examples"
     by_agent: Mapping[str, float] | None = None
 
+    formula = "delta = sum_i w_i delta_i / sum_i w_i"
+
     def __post_init__(self) -> None:
         require(
             self.weights in ("examples", "uniform"), "Mean.weights", self.weights, "must be 'examples' or 'uniform'"

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from raycollab.aggregation.base import Partial, Stack
 from raycollab.aggregation.rows import RowRule
+from raycollab.aggregation.sorting import sorted_rows
 from raycollab.types import State, Update
 
 
@@ -32,6 +33,5 @@ class Median(RowRule):
 
 
 def _median(block: Tensor) -> Tensor:
-    ordered = block.sort(dim=0).values  # [k, c]
-    middle = len(block) // 2
-    return ordered[middle] if len(block) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+    middle = sorted_rows(block, range((len(block) - 1) // 2, len(block) // 2 + 1))
+    return (middle[0] + middle[-1]) / 2 if len(middle) > 1 else middle[0]

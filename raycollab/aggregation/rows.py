@@ -10,6 +10,8 @@ from torch import Tensor
 from raycollab.aggregation.base import Aggregator, Partial, Stack
 from raycollab.config import require
 
+_MOST_COLUMNS = 2**15  # more would leave the cache, and torch would split each small operation over threads
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -33,7 +35,7 @@ class Rows:
 
     def slices(self) -> list[slice]:
         """Columns that are worked on together."""
-        width = max(1, self.chunk_bytes // (4 * len(self)))
+        width = min(max(1, self.chunk_bytes // (4 * len(self))), _MOST_COLUMNS)
         return [slice(start, min(start + width, self.size)) for start in range(0, self.size, width)]
 
     def columns(self, place: slice) -> Tensor:
@@ -52,20 +54,30 @@ class Rows:
         total = torch.zeros(len(self), len(self), dtype=torch.float64)
         for place in self.slices():
             block = self.columns(place)
-            block = block if origin is None else block.sub_(origin[place])
-            total += block @ block.T
+            total += _products(block if origin is None else block.sub_(origin[place]))
+        return total
+
+    def centred_gram(self, weights: Tensor | None = None) -> Tensor:
+        """Inner products of all pairs of rows, seen from the mean of the shorter half of them: float64 [k, k].
+
+        What rows have in common cannot drown how they differ, and neither can less than half of them by being long.
+        The half and its mean go by `weights` [k], or count every row once.
+        """
+        weights = torch.ones(len(self)) if weights is None else weights.float()
+        order = torch.stack([torch.linalg.vector_norm(vector) for vector in self.vectors]).argsort(stable=True)
+        half, before = weights.sum() / 2, weights[order].cumsum(0) - weights[order]
+        shares = torch.empty_like(weights)
+        shares[order] = torch.minimum(weights[order], half - before).clamp(min=0) / half
+        total = torch.zeros(len(self), len(self), dtype=torch.float64)
+        for place in self.slices():
+            block = self.columns(place)
+            total += _products(block.sub_(shares @ block))
         return total
 
     def squared_distances(self) -> Tensor:
-        """Squared distances of all pairs of rows: float64 [k, k], zero on the diagonal.
-
-        Each slice is seen from its mean row first: distances stay, and what rows have in common cannot drown them.
-        """
-        gram = torch.zeros(len(self), len(self), dtype=torch.float64)
-        for place in self.slices():
-            block = self.columns(place)
-            block = block.sub_(block.mean(0))
-            gram += block @ block.T
+        """Squared distances of all pairs of rows: float64 [k, k], zero on the diagonal."""
+        gram = self.centred_gram()
+        gram = (gram + gram.T) / 2  # rounding must not decide between two rows that are each other's nearest
         norms = gram.diagonal()
         return (norms[:, None] + norms - 2 * gram).clamp(min=0).fill_diagonal_(0)
 
@@ -76,6 +88,21 @@ class Rows:
             if share:
                 total.add_(vector, alpha=share)
         return total
+
+
+def distances_to(shares: Tensor, gram: Tensor) -> Tensor:
+    """Distance of every row from origin + sum_i share_i (row_i - origin), by the Gram matrix seen from there: [k]."""
+    along = gram @ shares
+    return (gram.diagonal() - 2 * along + shares @ along).clamp(min=0).sqrt()
+
+
+def _products(block: Tensor) -> Tensor:
+    """Inner products of all pairs of rows: float64 [k, k], also where squares are too large for float32."""
+    products = (block @ block.T).double()
+    if not torch.isfinite(products).all():
+        block = block.double()
+        products = block @ block.T
+    return products
 
 
 @dataclass(frozen=True, kw_only=True)

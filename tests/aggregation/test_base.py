@@ -132,3 +132,12 @@ def test_stack_refuses_parts_of_a_model():
         UpdateError, match=r"agents \['b'\] exchange only a part of the model; a rule over whole vectors"
     ):
         stack.vectors(DELTA)
+
+
+def test_shares_of_a_stack_are_its_weights_over_their_sum():
+    stack = add_up(
+        Stack.of(update(weight, discount=discount, delta=[1.0])) for weight, discount in ((3.0, 1), (2, 0.5))
+    )
+    assert stack.shares().tolist() == [0.75, 0.25]
+    with pytest.raises(UpdateError, match=r"the weights of 2 updates sum to 0: at least one must be positive"):
+        (Stack.of(update(0.0, delta=[1.0])) + Stack.of(update(0.0, delta=[1.0]))).shares()

@@ -1,0 +1,95 @@
+"""Bucketing: a rule over means of a few updates each."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Self, cast
+
+import torch
+from torch import Tensor
+
+from raycollab.aggregation.base import Aggregator, Partial, Stack
+from raycollab.aggregation.rows import RowRule, Rows
+from raycollab.config import require
+from raycollab.rng import derive_seed
+from raycollab.spec import ParamSpec
+from raycollab.types import Round, State, Update
+
+
+@dataclass(frozen=True)
+class Bucketing(Aggregator):
+    """Puts updates into random buckets and gives another rule the mean of each.
+
+    Buckets of agents with unlike data are more alike than the agents, at the price that one bad update spoils its
+    bucket: the rule must tolerate as many bad buckets as there may be bad updates. Means are uniform; a bucket weighs
+    what its updates weigh together.
+
+    Args:
+        rule: The rule over the buckets' means.
+        size: Updates in a bucket, >= 1; the last bucket may have fewer.
+    Shapes: updates of [d], k of them -> [d]. Memory: the updates, the buckets' means, and what the rule takes.
+    Raises: ConfigError if the rule compares no updates, or for a size below 1.
+    Source: Karimireddy et al., ICLR 2022, arXiv 2006.09365, Algorithm 1.
+    """
+
+    rule: RowRule
+    size: int = 2
+
+    partial = Stack
+    formula = "rule(mean of each of ceil(k / size) random buckets)"
+
+    def __post_init__(self) -> None:
+        accepted = "must be a rule that compares updates, such as Krum(f=1)"
+        require(isinstance(self.rule, RowRule), "Bucketing.rule", self.rule, accepted)
+        require(self.size >= 1, "Bucketing.size", self.size, "must be >= 1 updates")
+
+    @property
+    def needs(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Those of the rule."""
+        return self.rule.needs
+
+    @property
+    def min_updates(self) -> int:
+        """Enough for as many buckets as the rule needs updates."""
+        return self.size * (self.rule.min_updates - 1) + 1
+
+    @property
+    def laws(self) -> frozenset[str]:
+        """The rule's, but for weights, which count for nothing inside a bucket."""
+        return self.rule.laws - {"weights"}
+
+    def bind(self, spec: ParamSpec) -> Self:
+        """The rule for vectors of this form."""
+        return replace(self, rule=self.rule.bind(spec))
+
+    def init(self, params: Tensor) -> State:
+        """The rule's state."""
+        return self.rule.init(params)
+
+    def tells(self, state: State) -> Mapping[str, float]:
+        """What the rule tells."""
+        return self.rule.tells(state)
+
+    def collect(self, update: Update, round: Round) -> Partial:
+        """What the rule collects."""
+        return self.rule.collect(update, round)
+
+    def update(self, total: Partial, state: State, params: Tensor, *, seed: int) -> tuple[Update, State]:
+        """Shuffle, average, and apply the rule."""
+        stack = cast(Stack, total)
+        generator = torch.Generator().manual_seed(derive_seed(seed, "buckets"))
+        order = torch.randperm(stack.count, generator=generator).tolist()
+        buckets = [order[start : start + self.size] for start in range(0, stack.count, self.size)]
+        vectors = {name: stack.vectors(name) for name in stack.names()}
+        means = tuple(
+            Update(
+                f"bucket-{index}",
+                sum(stack.updates[i].weight for i in bucket),
+                {name: _mean([rows[i] for i in bucket]) for name, rows in vectors.items()},
+            )
+            for index, bucket in enumerate(buckets)
+        )
+        return self.rule.update(Stack(len(means), means), state, params, seed=derive_seed(seed, "rule"))
+
+
+def _mean(vectors: list[Tensor]) -> Tensor:
+    return Rows(tuple(vectors)).combine(torch.full((len(vectors),), 1 / len(vectors)))

@@ -1,0 +1,43 @@
+"""FedDyn, the server's side: the mean, less what agents have drifted so far."""
+
+from dataclasses import dataclass, replace
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from raycollab.aggregation.base import Aggregator, Partial, WeightedSum
+from raycollab.spec import DELTA
+from raycollab.types import Round, State, Update
+
+
+@dataclass(frozen=True)
+class FedDyn(Aggregator):
+    """Uniform mean of the deltas, plus the sum of all means so far, each times the share of agents in it.
+
+    Goes with agents that learn by `Dyn`, all of one alpha: the driver keeps h / alpha, which alpha is no part of.
+
+    Shapes: updates of [d] -> [d]; memory [d] per block, whatever the number of agents.
+    Source: Acar et al., ICLR 2021, arXiv 2111.04263, Algorithm 1 (server). The share |P| / m counts the agents that
+        were asked, so a failed one makes h move a little too far.
+    """
+
+    laws = frozenset({"failure"})
+    formula = "h -= |P|/m * mean_i delta_i;  delta = mean_i delta_i - h   (h is the paper's over alpha)"
+
+    def init(self, params: Tensor) -> State:
+        """No drift."""
+        return {"drift": torch.zeros_like(params)}
+
+    def collect(self, update: Update, round: Round) -> Partial:
+        """The update with weight 1, and the share of agents in its round."""
+        scalars = {**update.scalars, "participation": round.scalars["participation"]}
+        return WeightedSum.of(replace(update, weight=1.0, scalars=scalars))
+
+    def update(self, total: Partial, state: State, params: Tensor, *, seed: int) -> tuple[Update, State]:
+        """Move h, then step to the mean less h."""
+        del params, seed
+        mean = cast(WeightedSum, total).mean()
+        delta = mean.vectors[DELTA]
+        drift = state["drift"] - mean.scalars["participation"] * delta
+        return mean.with_vectors(**{DELTA: delta - drift}), {"drift": drift}

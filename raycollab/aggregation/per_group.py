@@ -1,0 +1,167 @@
+"""A rule for each group of parameters."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from typing import Self, cast
+
+import torch
+from torch import Tensor
+
+from raycollab.aggregation.base import Aggregator, Partial
+from raycollab.aggregation.product import Product
+from raycollab.config import require
+from raycollab.errors import ConfigError, ModelError, UpdateError
+from raycollab.rng import derive_seed
+from raycollab.spec import Coverage, Entry, ParamSpec, Segments
+from raycollab.types import Round, State, Update
+
+
+@dataclass(frozen=True)
+class PerGroup(Aggregator):
+    """Merges groups of parameters by rules of their own: `PerGroup({"encoder.*": Median(), "*": Mean()})`.
+
+    The first pattern that matches a name decides, for parameters and for float buffers alike. A rule gets the elements
+    of its group only, in all vectors, and has a state, a seed and told scalars of its own. Agents that hold only a part
+    of the model take part in the groups that they hold something of; in a group that they hold all of they look whole,
+    so that a rule over whole vectors can merge it.
+
+    Args:
+        rules: Rules by shell patterns over names, tried in this order.
+    Shapes: updates of [d] -> [d]; memory that of the rules for their elements.
+    Raises: ConfigError without rules; ModelError for a parameter or buffer that no pattern matches, and for a pattern
+        that is left without any; UpdateError if fewer updates hold a group than its rule needs.
+    """
+
+    rules: Mapping[str, Aggregator]
+    places: Mapping[str, Coverage] = field(default_factory=dict, init=False, repr=False)  # known once it is bound
+
+    partial = Product
+    formula = "delta[group] = rule of the group (delta_1[group], ..., delta_k[group])"
+
+    def __post_init__(self) -> None:
+        require(bool(self.rules), "PerGroup.rules", dict(self.rules), "give at least one, such as {'*': Mean()}")
+        for pattern, rule in self.rules.items():
+            if not isinstance(rule, Aggregator):
+                raise ConfigError(f"PerGroup.rules[{pattern!r}]={rule!r}: must be an Aggregator, such as Mean()")
+
+    @property
+    def needs(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Whatever one of the rules needs."""
+        return tuple(sorted({name for rule in self.rules.values() for name in rule.needs}))
+
+    @property
+    def min_updates(self) -> int:
+        """The most that one of the rules needs."""
+        return max(rule.min_updates for rule in self.rules.values())
+
+    @property
+    def laws(self) -> frozenset[str]:
+        """Those that all rules hold."""
+        return frozenset.intersection(*(rule.laws for rule in self.rules.values()))
+
+    def bind(self, spec: ParamSpec) -> Self:
+        """Sort parameters and buffers into groups, and bind each rule to its own."""
+        params, buffers = self._sorted(spec.params), self._sorted(spec.buffers)
+        parts = {name: ParamSpec(_packed(params[name]), _packed(buffers[name])) for name in self.rules}
+        for name, part in parts.items():
+            if not part.params and not part.buffers:
+                raise ModelError(
+                    f"PerGroup: no parameter is left for pattern {name!r}; there are: "
+                    f"{', '.join(entry.name for entry in spec.params)}"
+                )
+        bound = replace(self, rules={name: rule.bind(parts[name]) for name, rule in self.rules.items()})
+        object.__setattr__(bound, "places", {name: spec.coverage(part) for name, part in parts.items()})
+        return bound
+
+    def _sorted(self, entries: tuple[Entry, ...]) -> dict[str, list[Entry]]:
+        """Entries by the first pattern that matches their name."""
+        groups: dict[str, list[Entry]] = {name: [] for name in self.rules}
+        for entry in entries:
+            found = next((name for name in self.rules if fnmatchcase(entry.name, name)), None)
+            if found is None:
+                raise ModelError(
+                    f"PerGroup: no pattern of {', '.join(map(repr, self.rules))} matches {entry.name!r}; "
+                    f"add a rule for '*' at the end"
+                )
+            groups[found].append(entry)
+        return groups
+
+    def init(self, params: Tensor) -> State:
+        """A state a group."""
+        return {name: rule.init(self.places[name].params.take(params)) for name, rule in self.rules.items()}
+
+    def tells(self, state: State) -> dict[str, float]:
+        """What the rules tell, each under the name of its group."""
+        return {
+            _told(group, name): value
+            for group, rule in self.rules.items()
+            for name, value in rule.tells(state[group]).items()
+        }
+
+    def collect(self, update: Update, round: Round) -> Partial:
+        """A partial for each group that the agent holds something of."""
+        total = Product.of(update)
+        for name, rule in self.rules.items():
+            part = _part(update, self.places[name])
+            if part is not None:
+                total.parts[name] = rule.collect(part, self._round(name, round))
+        return total
+
+    def _round(self, group: str, round: Round) -> Round:
+        """The round as the rule of a group sees it."""
+        start = _told(group, "")
+        told = {name.removeprefix(start): value for name, value in round.scalars.items() if name.startswith(start)}
+        vectors = {name: self.places[group].of(name).take(vector) for name, vector in round.vectors.items()}
+        scalars = {**round.scalars, **told}
+        return replace(round, seed=derive_seed(round.seed, group), vectors=vectors, scalars=scalars)
+
+    def update(self, total: Partial, state: State, params: Tensor, *, seed: int) -> tuple[Update, State]:
+        """Let each rule merge its group; groups that nobody sent anything of stay as they are."""
+        parts = cast(Product, total).parts
+        vectors: dict[str, Tensor] = {}
+        after = dict(state)
+        for name in (name for name in self.rules if name in parts):
+            rule, place = self.rules[name], self.places[name]
+            if parts[name].count < rule.min_updates:
+                raise UpdateError(
+                    f"PerGroup: {parts[name].count} updates hold something of group {name!r}, and "
+                    f"{type(rule).__name__} needs {rule.min_updates}"
+                )
+            merged, after[name] = rule.update(
+                parts[name], state[name], place.params.take(params), seed=derive_seed(seed, name)
+            )
+            for kind, vector in merged.vectors.items():
+                whole = vectors.setdefault(kind, torch.zeros(place.of(kind).size))
+                place.of(kind).add_into(whole, vector)
+        return Update("", float(total.count), vectors), after
+
+
+def _packed(entries: list[Entry]) -> tuple[Entry, ...]:
+    """Entries one after another in a vector of their own."""
+    packed: list[Entry] = []
+    for entry in entries:
+        packed.append(replace(entry, offset=packed[-1].stop if packed else 0))
+    return tuple(packed)
+
+
+def _told(group: str, name: str) -> str:
+    return f"{group}: {name}"
+
+
+def _part(update: Update, place: Coverage) -> Update | None:
+    """What an update holds of a group; None if that is nothing."""
+    if update.coverage is None:
+        return replace(update, vectors={name: place.of(name).take(vector) for name, vector in update.vectors.items()})
+    params, in_params = update.coverage.params.within(place.params)
+    buffers, in_buffers = update.coverage.buffers.within(place.buffers)
+    if not params.ranges and not buffers.ranges:
+        return None
+    here = Coverage(params, buffers)
+    vectors = {name: here.of(name).take(vector) for name, vector in update.vectors.items()}
+    whole = _is_whole(in_params) and _is_whole(in_buffers)
+    return replace(update, vectors=vectors, coverage=None if whole else Coverage(in_params, in_buffers))
+
+
+def _is_whole(held: Segments) -> bool:
+    return held.full or not held.size
