@@ -21,7 +21,7 @@ class Exchange:
     """Which trainable parameters and float buffers travel; the rest stays private to each agent.
 
     Args:
-        include: Shell patterns over names of parameters and buffers; one that matches no parameter is a ModelError.
+        include: Shell patterns over names of parameters and buffers; one that matches nothing is a ModelError.
         exclude: Patterns taken out of those, e.g. ("head.*",) for a private head.
         buffers: "average" exchanges float buffers such as BatchNorm's statistics (averaged by weight, untouched by
             server optimizers); "private" leaves each agent its own (FedBN, Li et al., ICLR 2021, with the norm
@@ -49,10 +49,17 @@ class Exchange:
         for pattern in (*self.include, *self.exclude) if whole else ():
             if not any(fnmatchcase(name, pattern) for name in names):
                 raise ModelError(
-                    f"Exchange: pattern {pattern!r} matches no trainable parameter; there are: {', '.join(names)}"
+                    f"Exchange: pattern {pattern!r} matches no trainable parameter and no float buffer; "
+                    f"there are: {', '.join(names)}"
                 )
         if not any(self.matches(name) for name in names):
-            raise ModelError(f"Exchange: nothing is left to exchange; trainable parameters: {', '.join(names)}")
+            raise ModelError(f"Exchange: nothing is left to exchange; there are: {', '.join(names)}")
+
+
+def _float_buffers(module: nn.Module) -> list[str]:
+    """Names of the buffers that can travel: those of floats that are saved with the module."""
+    saved = set(module.state_dict())
+    return [name for name, tensor in module.named_buffers() if name in saved and tensor.is_floating_point()]
 
 
 class _Buffer:
@@ -103,7 +110,7 @@ class FlatModel:
             raise ModelError(
                 f"{type(module).__name__} has no trainable parameter: requires_grad is False for all of them"
             )
-        exchange.check(list(trainable), whole=whole)
+        exchange.check([*trainable, *_float_buffers(self.module)], whole=whole)
         self.flats: list[Tensor] = []
         self.grads: list[Tensor] = []
         self.shared: list[Tensor] = []
@@ -187,6 +194,11 @@ class FlatModel:
         return torch.cat(
             [torch.zeros(0, device=self.device), *(b.read().reshape(-1).float() for b in self._averaged.values())]
         )
+
+    @property
+    def private_params(self) -> tuple[str, ...]:
+        """Names of the trainable parameters that are not exchanged."""
+        return tuple(self._private)
 
     def private(self) -> dict[str, Tensor]:
         """A copy of what stays with the agent: trainable parameters and buffers that are not exchanged."""

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from raycollab.errors import RoundStopped, TaskMismatchError
+from raycollab.errors import ModelError, RoundStopped, TaskMismatchError
 from raycollab.metrics import Statistics
 from raycollab.params import FlatModel
 from raycollab.spec import ParamSpec
@@ -77,6 +77,28 @@ class Task(ABC):
     def fingerprint(self, spec: ParamSpec) -> Fingerprint:
         """Loss, metrics and exchanged names."""
 
+    def features(self, model: nn.Module, batch: Batch) -> Tensor:
+        """What the model makes of each example before its last layer, for rules that compare representations: [b, f].
+
+        Raises: ModelError if the task does not say what that is.
+        """
+        del model, batch
+        name = type(self).__name__
+        raise ModelError(f"{name} gives no features, which the learner compares: override {name}.features")
+
+    def logits(self, model: nn.Module, batch: Batch) -> Tensor:
+        """What the model says of each example before any softmax, for rules that distil: [b, c].
+
+        Raises: ModelError if the task does not say what that is.
+        """
+        del model, batch
+        name = type(self).__name__
+        raise ModelError(f"{name} gives no logits, which the learner distils: override {name}.logits")
+
+    def loss_and_features(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Both; override it where one forward pass gives the two."""
+        return self.loss(model, batch), self.features(model, batch)
+
     def count(self, batch: Batch) -> int:
         """Number of examples (or tokens) in a batch: what losses are averaged over."""
         return len(next(iter(batch.values())))
@@ -124,16 +146,21 @@ class Problem:
     shard: Shard
     stop: Callable[[], bool]
 
-    def batches(self, round: Round, *, batch_size: int, epochs: int, steps: int | None = None) -> Iterator[Batch]:
+    def batches(
+        self, round: Round, *, batch_size: int, epochs: int, steps: int | None = None, drop_last: bool = False
+    ) -> Iterator[Batch]:
         """Shuffled training batches: `epochs` passes, or exactly `steps` batches over as many passes as needed.
+
+        `drop_last` leaves out a pass's last batch if it is smaller, unless it is the only one.
 
         Raises: RoundStopped once `stop` says so.
         """
         done = 0
         epoch = 0
+        drop_last = drop_last and self.shard.num_examples("train") >= batch_size
         while epoch < epochs if steps is None else done < steps:
             seed = round.seed_for("batches", self.agent, epoch)
-            for batch in self.shard.batches("train", batch_size, seed=seed):
+            for batch in self.shard.batches("train", batch_size, seed=seed, drop_last=drop_last):
                 if self.stop():
                     raise RoundStopped(
                         f"agent {self.agent!r} was told to stop in round {round.index} after {done} batches"
@@ -143,6 +170,10 @@ class Problem:
                 if done == steps:
                     return
             epoch += 1
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The mean loss over a batch []; learners that add to it override it."""
+        return self.task.loss(self.model.module, batch)
 
     def backward(self, batch: Batch, *, micro_batch_size: int | None = None, autocast: bool = False) -> Tensor:
         """Put the gradient of the batch's mean loss into `model.grads`; returns the loss [].
@@ -157,7 +188,7 @@ class Problem:
         whole = self.task.count(batch) if len(pieces) > 1 else 0
         losses = []
         for piece in pieces:
-            loss = self._autocast_loss(piece) if autocast else self.task.loss(self.model.module, piece)
+            loss = self._autocast_loss(piece) if autocast else self.loss(piece)
             if whole:
                 loss = loss * (self.task.count(piece) / whole)
             loss.backward()
@@ -166,7 +197,7 @@ class Problem:
 
     def _autocast_loss(self, batch: Batch) -> Tensor:
         with torch.autocast(self.model.device.partition(":")[0], torch.bfloat16):
-            return self.task.loss(self.model.module, batch)
+            return self.loss(batch)
 
 
 def _pieces(batch: Batch, size: int) -> list[Batch]:

@@ -188,16 +188,25 @@ def test_exchange_patterns(exchange, travel):
 @pytest.mark.parametrize(
     ("exchange", "message"),
     [
-        ({"exclude": ("haed.*",)}, r"pattern 'haed.\*' matches no trainable parameter; there are: body.weight"),
+        (
+            {"exclude": ("haed.*",)},
+            r"pattern 'haed.\*' matches no trainable parameter and no float buffer; there are: body.w",
+        ),
         ({"include": ("Body.*",)}, r"pattern 'Body.\*' matches no trainable parameter"),
-        ({"exclude": ("*",)}, "nothing is left to exchange; trainable parameters: body.weight"),
+        ({"exclude": ("*",)}, "nothing is left to exchange; there are: body.weight"),
         ({"include": ()}, "nothing is left to exchange"),
-        ({"include": ("norm.running_mean",)}, "matches no trainable parameter"),
+        ({"include": ("norm.num_batches_tracked",)}, "matches no trainable parameter"),
     ],
 )
 def test_exchange_refuses(exchange, message):
     with pytest.raises(ModelError, match=message):
         flat(with_head(), **exchange)
+
+
+def test_buffers_alone_may_travel():
+    model = flat(with_head(), include=("norm.running_mean",))
+    assert (model.spec.num_params, [entry.name for entry in model.spec.buffers]) == (0, ["norm.running_mean"])
+    assert model.read().shape == (0,)
 
 
 def test_buffers_setting_is_checked():

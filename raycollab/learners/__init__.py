@@ -1,10 +1,32 @@
 """How agents learn: one rule a file."""
 
 from raycollab.learners.base import Learner
+from raycollab.learners.distill import Distill
+from raycollab.learners.dyn import Dyn
+from raycollab.learners.fedsgd import FedSGD
+from raycollab.learners.fisher import Fisher
 from raycollab.learners.local import REPORTED, LocalLearner
+from raycollab.learners.moon import Moon
 from raycollab.learners.optimizer import Optimizer
 from raycollab.learners.prox import Prox
 from raycollab.learners.scaffold import Scaffold
 from raycollab.learners.sgd import SGD
+from raycollab.learners.start_loss import StartLoss
+from raycollab.learners.student import Student
 
-__all__ = ["REPORTED", "SGD", "Learner", "LocalLearner", "Optimizer", "Prox", "Scaffold"]
+__all__ = [
+    "REPORTED",
+    "SGD",
+    "Distill",
+    "Dyn",
+    "FedSGD",
+    "Fisher",
+    "Learner",
+    "LocalLearner",
+    "Moon",
+    "Optimizer",
+    "Prox",
+    "Scaffold",
+    "StartLoss",
+    "Student",
+]

@@ -15,11 +15,13 @@ class Learner(ABC):
     Attributes:
         needs: Vectors that it reads from the round beside "params" and "buffers"; the driver starts them at zero and
             adds to each what the aggregate brings under the same name.
-        sends: Vectors that its update carries beside "delta" and "buffers".
+        sends: Vectors and scalars that its update carries beside "delta" and "buffers".
+        formula: What it computes, in one line of plain text.
     """
 
     needs: ClassVar[tuple[str, ...]] = ()
     sends: ClassVar[tuple[str, ...]] = ()
+    formula: ClassVar[str] = ""
 
     def init(self, params: Tensor) -> State:
         """State before the first round; params [d]."""

@@ -44,6 +44,8 @@ class LocalLearner(Learner):
         batch_size: Examples of a step.
         micro_batch_size: Work a batch through in pieces of this many examples, if not None: the same gradient but for
             the order of its sum, in less memory.
+        drop_last: Leave out a pass's last batch if it is smaller, unless it is the only one: BatchNorm cannot learn
+            from a single example.
         max_grad_norm: Clip gradients to this L2 norm before each step, if not None.
         schedule: Factor on the learning rate.
         autocast: Compute forward and backward in bfloat16 where torch deems it safe; parameters stay as they are.
@@ -53,6 +55,7 @@ class LocalLearner(Learner):
     steps: int | None = None
     batch_size: int = 32
     micro_batch_size: int | None = None
+    drop_last: bool = False
     max_grad_norm: float | None = None
     schedule: Schedule = Constant()  # noqa: RUF009 - frozen
     autocast: bool = False
@@ -115,7 +118,8 @@ class LocalLearner(Learner):
         total_loss = torch.zeros((), device=model.device)
         num_examples = num_steps = 0
         factor = self._factors(problem, round)
-        for batch in problem.batches(round, batch_size=self.batch_size, epochs=self.epochs, steps=self.steps):
+        size, passes = self.batch_size, self.epochs
+        for batch in problem.batches(round, batch_size=size, epochs=passes, steps=self.steps, drop_last=self.drop_last):
             loss = self.gradient(problem, batch)
             if self.max_grad_norm is not None:
                 clip_gradients(model, self.max_grad_norm)
@@ -148,7 +152,8 @@ class LocalLearner(Learner):
         if schedule.over == "rounds":
             factor = schedule.factor(before)
             return lambda step: factor
-        per_epoch = -(-problem.shard.num_examples("train") // self.batch_size)
+        num_examples = problem.shard.num_examples("train")
+        per_epoch = max(1, (num_examples if self.drop_last else num_examples + self.batch_size - 1) // self.batch_size)
         per_round = self.steps or per_epoch * self.epochs
         if schedule.over == "epochs":
             return lambda step: schedule.factor((before * per_round + step) // per_epoch)

@@ -7,27 +7,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from raycollab.config import require
-from raycollab.errors import ConfigError
+from raycollab.errors import ModelError
 from raycollab.learners.local import LocalLearner, Stepper
+from raycollab.optimizers import BY_SHAPE, check_name, make_optimizer, memory_of, remember
 from raycollab.params import FlatModel
-from raycollab.tree import map_leaves
 from raycollab.types import State
-
-_NOT_ELEMENTWISE = ("Muon", "LBFGS", "Adafactor", "SparseAdam")
 
 
 @dataclass(frozen=True)
 class Optimizer(LocalLearner):
-    """Local steps with `torch.optim.NAME(params, **args)`, on the flat vector: one tensor per dtype.
+    """Local steps with `torch.optim.NAME(params, **args)`.
 
-    epochs, steps, batch_size, micro_batch_size, max_grad_norm, schedule and autocast are LocalLearner's.
+    Optimizers that work element by element step on the flat vectors, one tensor per dtype; Adafactor and Muon, which
+    look at a parameter's shape, on the parameters. epochs, steps, batch_size, micro_batch_size, max_grad_norm, schedule
+    and autocast are LocalLearner's.
 
     Args:
-        name: Class in torch.optim, such as "AdamW"; those that look at a parameter's shape are refused.
+        name: Class in torch.optim, such as "AdamW". Muon needs a model whose trainable parameters are all matrices.
         args: Its arguments, such as {"lr": 1e-3}.
         keep_state: Carry the optimizer's state over rounds; it is private to the agent.
-    Raises: ConfigError for an unknown optimizer or arguments that it does not take.
+    Raises: ConfigError for an unknown optimizer or arguments that it does not take; ModelError for Muon and a parameter
+        that is no matrix.
     """
 
     name: str
@@ -36,31 +36,21 @@ class Optimizer(LocalLearner):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        known = sorted(
-            n for n, v in vars(torch.optim).items() if isinstance(v, type) and n not in (*_NOT_ELEMENTWISE, "Optimizer")
-        )
-        require(self.name in known, "Optimizer.name", self.name, f"must be one of {', '.join(known)}")
-        self._make([torch.zeros(1, requires_grad=True)])
+        check_name(self.name, "Optimizer.name")
+        self._make([torch.zeros(1, 1, requires_grad=True)])
 
     def _make(self, tensors: list[Tensor]) -> torch.optim.Optimizer:
-        try:
-            return getattr(torch.optim, self.name)(tensors, **self.args)
-        except (TypeError, ValueError) as error:
-            raise ConfigError(f"Optimizer(name={self.name!r}, args={dict(self.args)!r}): {error}") from error
+        return make_optimizer("Optimizer", self.name, self.args, tensors)
 
     def begin(self, model: FlatModel, state: State) -> Stepper:
         """Make the optimizer, with the state that was kept."""
-        for flat, grad in zip(model.flats, model.grads, strict=True):
-            flat.grad = grad
-        optimizer = self._make(model.flats)
+        optimizer = self._make(self._tensors(model))
         if state:
-            own = map_leaves(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, state["state"])
-            groups = optimizer.state_dict()["param_groups"]
-            optimizer.load_state_dict({"state": dict(enumerate(own)), "param_groups": groups})  # keeps what it is given
+            remember(optimizer, state["state"])
 
         def kept() -> State:
-            memory = optimizer.state_dict()["state"] if self.keep_state else {}  # empty for a rule without memory
-            return {"state": [dict(memory[index]) for index in range(len(model.flats))]} if memory else {}
+            memory = memory_of(optimizer) if self.keep_state else []
+            return {"state": memory} if memory else {}
 
         rates = [group["lr"] for group in optimizer.param_groups]
 
@@ -70,3 +60,18 @@ class Optimizer(LocalLearner):
             optimizer.step()
 
         return Stepper(step, kept)
+
+    def _tensors(self, model: FlatModel) -> list[Tensor]:
+        """What the optimizer changes: the flat vectors, or the parameters, which are views into them."""
+        if self.name not in BY_SHAPE:
+            for flat, grad in zip(model.flats, model.grads, strict=True):
+                flat.grad = grad
+            return model.flats
+        parameters = {name: p for name, p in model.module.named_parameters() if p.requires_grad}
+        for name, parameter in parameters.items() if self.name == "Muon" else ():
+            if parameter.ndim != 2:
+                raise ModelError(
+                    f"Optimizer(name='Muon'): parameter {name!r} has shape {list(parameter.shape)}, and Muon takes "
+                    f"only matrices: freeze it, build the model without it, or choose another optimizer"
+                )
+        return list(parameters.values())

@@ -26,6 +26,8 @@ class Prox(Learner):
     learner: LocalLearner
     mu: float
 
+    formula = "grad += mu (w - w_round)"
+
     def __post_init__(self) -> None:
         require(self.mu >= 0, "Prox.mu", self.mu, "must be >= 0")
 

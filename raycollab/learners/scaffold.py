@@ -35,6 +35,7 @@ class Scaffold(Learner):
     learner: SGD
     option: int = 2
 
+    formula = "grad += c - c_i;  then c_i = grad at w_round (1), or c_i - c - delta / (K lr) (2)"
     needs: ClassVar[tuple[str, ...]] = (CONTROL,)
     sends: ClassVar[tuple[str, ...]] = (CONTROL,)
 

@@ -34,6 +34,8 @@ class SGD(LocalLearner):
     nesterov: bool = False
     keep_momentum: bool = False
 
+    formula = "v = momentum v + grad + weight_decay w;  w -= lr v, with nesterov lr (grad + momentum v)"
+
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.lr > 0, "SGD.lr", self.lr, "must be > 0")
@@ -58,7 +60,8 @@ class SGD(LocalLearner):
     def effective_steps(self, steps: int) -> float:
         """With momentum a gradient counts in all steps after it: Wang et al., arXiv 2007.07481, section 4.1."""
         rho = self.momentum
-        return (steps - rho * (1 - rho**steps) / (1 - rho)) / (1 - rho)
+        ahead = rho * rho if self.nesterov else rho
+        return (steps - ahead * (1 - rho**steps) / (1 - rho)) / (1 - rho)
 
     def step(self, model: FlatModel, velocities: list[Tensor], factor: float = 1.0) -> None:
         """One step in place on the model's flat buffers, given their gradients and a factor on lr."""

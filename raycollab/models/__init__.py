@@ -2,7 +2,8 @@
 
 from raycollab.models.base import Model
 from raycollab.models.cnn import CNN
+from raycollab.models.consensus import CONSENSUS, WithConsensus
 from raycollab.models.custom import Module
 from raycollab.models.mlp import MLP
 
-__all__ = ["CNN", "MLP", "Model", "Module"]
+__all__ = ["CNN", "CONSENSUS", "MLP", "Model", "Module", "WithConsensus"]

@@ -13,6 +13,7 @@ from raycollab.metrics import Average, Confusion, RankCounts, Statistics
 from raycollab.models.base import Model
 from raycollab.spec import ParamSpec
 from raycollab.task import Fingerprint, Task
+from raycollab.tasks.features import head_inputs
 from raycollab.types import Batch
 
 
@@ -52,6 +53,22 @@ class Classification(Task):
         """Mean cross-entropy []."""
         labels = batch[self.label].long()
         return functional.cross_entropy(model(batch[self.inputs]), labels, label_smoothing=self.label_smoothing)
+
+    def logits(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The model's output [b, num_classes]."""
+        return model(batch[self.inputs]).float()
+
+    def features(self, model: nn.Module, batch: Batch) -> Tensor:
+        """What goes into the last nn.Linear of the model [b, f]."""
+        with head_inputs(model) as seen:
+            model(batch[self.inputs])
+        return seen()
+
+    def loss_and_features(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Both, of one forward pass."""
+        with head_inputs(model) as seen:
+            loss = self.loss(model, batch)
+        return loss, seen()
 
     def count(self, batch: Batch) -> int:
         """Number of examples."""

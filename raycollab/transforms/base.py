@@ -1,7 +1,7 @@
 """A step that changes a delta: on an agent before aggregation, or on the driver after it."""
 
 from abc import ABC, abstractmethod
-from typing import Self
+from typing import ClassVar, Self
 
 from torch import Tensor
 
@@ -10,7 +10,13 @@ from raycollab.types import State, Step
 
 
 class Transform(Step, ABC):
-    """Clip, noise, momentum: a frozen value with an explicit state."""
+    """Clip, noise, momentum: a frozen value with an explicit state.
+
+    Attributes:
+        formula: What it computes, in one line of plain text.
+    """
+
+    formula: ClassVar[str] = ""
 
     def bind(self, spec: ParamSpec) -> Self:
         """The transform for vectors of this form; override it in those that go by parameters' names."""

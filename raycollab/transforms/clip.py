@@ -20,6 +20,8 @@ class ClipNorm(Transform):
 
     max_norm: float
 
+    formula = "delta * min(1, max_norm / |delta|)"
+
     def __post_init__(self) -> None:
         require(self.max_norm > 0, "ClipNorm.max_norm", self.max_norm, "must be > 0")
 

@@ -26,6 +26,8 @@ class Momentum(Transform):
     lr: float = 1.0
     nesterov: bool = False
 
+    formula = "v = beta v + delta;  step = lr v, with nesterov lr (delta + beta v)"
+
     def __post_init__(self) -> None:
         require(0 <= self.beta < 1, "Momentum.beta", self.beta, "must be in [0, 1)")
         require(self.lr > 0, "Momentum.lr", self.lr, "must be > 0")

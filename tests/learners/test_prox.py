@@ -1,8 +1,16 @@
+from dataclasses import dataclass
+
 import pytest
 import torch
 
+from raycollab.data import Shard
 from raycollab.errors import ConfigError
-from raycollab.learners import SGD, Prox
+from raycollab.learners import SGD, Optimizer, Prox
+from raycollab.params import Exchange, FlatModel
+from raycollab.task import Problem
+from raycollab.types import Round
+
+from ..contracts.support import Quadratic
 
 
 def test_without_a_pull_it_is_the_learner(bench):
@@ -18,6 +26,32 @@ def test_a_strong_pull_keeps_it_near(bench):
     norms = [Prox(learner, mu).update(bench.problem, bench.params, {}, bench.round)[0].vectors["delta"].norm()
              for mu in (0.0, 1.0, 50.0)]  # fmt: skip
     assert norms[0] > norms[1] > norms[2] > 0
+
+
+@dataclass(frozen=True)
+class Line(Quadratic):
+    """The loss sum(w): a gradient of 1 everywhere, so that delta = -lr * |a|_1."""
+
+    def loss(self, model, batch):
+        return model.w.sum() + 0 * batch["x"].sum()
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_effective_steps_are_what_a_constant_gradient_moves(steps):
+    """a_j = (1 - lr * mu)^(tau - 1 - j): the pull takes lr * mu of what has been moved in every later step."""
+    shard = Shard({"x": torch.zeros(8, 1)}, val_fraction=0.0, seed=0)
+    problem = Problem("a", Line(1), FlatModel(Line(1).model(), Exchange()), shard, lambda: False)
+    params = torch.zeros(1)
+    learner = SGD(lr=0.1, steps=steps, batch_size=8)
+    update, _ = Prox(learner, mu=3.0).update(problem, params, {}, Round(1, 0, 0, {"params": params}))
+    assert update.scalars["effective_steps"] == pytest.approx(update.vectors["delta"].item() / -0.1, rel=1e-5)
+    assert update.scalars["effective_steps"] == pytest.approx(sum(0.7**j for j in range(steps)), rel=1e-5)
+
+
+@pytest.mark.parametrize(("learner", "mu"), [(SGD(momentum=0.9), 1.0), (SGD(), 0.0), (Optimizer("AdamW"), 1.0)])
+def test_effective_steps_of_other_learners_are_their_own(bench, learner, mu):
+    update, _ = Prox(learner, mu).update(bench.problem, bench.params, {}, bench.round)
+    assert update.scalars["effective_steps"] == learner.effective_steps(int(update.scalars["steps"]))
 
 
 def test_a_negative_pull_is_refused():

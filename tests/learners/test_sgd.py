@@ -9,9 +9,11 @@ import pickle
 
 import pytest
 import torch
+from torch import nn
 
 from raycollab.errors import ConfigError, UpdateError
 from raycollab.learners import SGD
+from raycollab.params import Exchange, FlatModel
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-6}
 RULES = [
@@ -105,6 +107,25 @@ def test_a_loss_that_is_not_finite(bench):
         SGD().update(bench.poison(), bench.params, {}, bench.round)
     with pytest.raises(UpdateError, match="the loss is"):
         SGD(lr=1e30, epochs=5).update(bench.problem, bench.params, {}, bench.round)
+
+
+@pytest.mark.parametrize("rule", [{}, {"momentum": 0.9}, {"momentum": 0.5}, {"momentum": 0.9, "nesterov": True}])
+@pytest.mark.parametrize("steps", [1, 2, 7])
+def test_effective_steps_are_the_sum_of_a(rule, steps):
+    """a_j says how far the gradient of step j moves the parameter by the end: feed a 1 at step j, zeros elsewhere."""
+    learner = SGD(lr=1.0, **rule)
+    moved = []
+    for j in range(steps):
+        model = FlatModel(nn.Linear(1, 1, bias=False), Exchange())
+        stepper = learner.begin(model, {})
+        start = model.read()
+        for step in range(steps):
+            model.grads[0].fill_(float(step == j))
+            stepper.step(model, 1.0)
+        moved.append((start - model.read()).item())
+    assert learner.effective_steps(steps) == pytest.approx(sum(moved), rel=1e-5)
+    if rule == {"momentum": 0.9}:  # the paper: a = [1 - rho^tau, 1 - rho^(tau - 1), ..., 1 - rho] / (1 - rho)
+        assert moved == pytest.approx([(1 - 0.9 ** (steps - j)) / 0.1 for j in range(steps)], rel=1e-5)
 
 
 def test_a_value():

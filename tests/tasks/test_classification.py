@@ -157,3 +157,9 @@ def test_images_are_another_column():
 def test_refuses(settings, message):
     with pytest.raises(ConfigError, match=message):
         passing(**settings)
+
+
+def test_logits_are_the_output_of_the_model():
+    task = Classification(MLP(4, 3), 3)
+    module, inputs = task.model(), torch.randn(2, 4)
+    assert torch.equal(task.logits(module, {"features": inputs}), module(inputs))

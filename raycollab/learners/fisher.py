@@ -1,0 +1,72 @@
+"""The diagonal of the Fisher information, beside what another learner sends."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from raycollab.config import require
+from raycollab.learners.base import Learner
+from raycollab.spec import BUFFERS, DELTA
+from raycollab.task import Problem
+from raycollab.types import Round, State, Update
+
+FISHER = "fisher"
+
+
+@dataclass(frozen=True)
+class Fisher(Learner):
+    """Sends the diagonal of the empirical Fisher matrix where another learner ended, as "fisher"; for `FisherMean`.
+
+    Element j is the mean over single examples of the squared gradient of the loss by w_j, in evaluation mode: examples
+    are taken one by one, which BatchNorm could not learn from. Costs a pass forward and backward for each.
+
+    Args:
+        learner: Takes the steps.
+        num_examples: Examples of the train split that are drawn anew in each round; all of them if it has fewer.
+    Source: Matena and Raffel, NeurIPS 2022, arXiv 2111.09832, equation 3, with the labels of the data in the place of
+        the expectation over the model's own: the empirical Fisher matrix, for any loss.
+    """
+
+    learner: Learner
+    num_examples: int = 256
+
+    formula = "fisher_ij = mean over examples of (d loss_i / d w_j)^2 at w_i"
+
+    def __post_init__(self) -> None:
+        require(self.num_examples >= 1, "Fisher.num_examples", self.num_examples, "must be >= 1")
+
+    @property
+    def needs(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Those of the learner."""
+        return self.learner.needs
+
+    @property
+    def sends(self) -> tuple[str, ...]:  # type: ignore[override]
+        """What the learner sends, and the diagonal."""
+        return (*self.learner.sends, FISHER)
+
+    def init(self, params: Tensor) -> State:
+        """The learner's."""
+        return self.learner.init(params)
+
+    def update(self, problem: Problem, params: Tensor, state: State, round: Round) -> tuple[Update, State]:
+        """Let the learner work, then take the diagonal where that leads."""
+        update, state = self.learner.update(problem, params, state, round)
+        buffers = round.vectors.get(BUFFERS)
+        if buffers is not None and BUFFERS in update.vectors:
+            buffers = buffers + update.vectors[BUFFERS]
+        problem.model.load(params + update.vectors[DELTA], buffers)
+        return update.with_vectors(**{FISHER: self._diagonal(problem, round)}), state
+
+    def _diagonal(self, problem: Problem, round: Round) -> Tensor:
+        model = problem.model
+        was_training = model.module.training
+        model.module.eval()
+        total = torch.zeros(model.spec.num_params, device=model.device)
+        count = min(self.num_examples, problem.shard.num_examples("train"))
+        for example in problem.batches(round, batch_size=1, epochs=1, steps=count):
+            problem.backward(example)
+            total += torch.cat([grad.float() for grad in model.shared_grads]).square()
+        model.module.train(was_training)
+        return total / count
