@@ -7,20 +7,27 @@ from raycollab.types import Assignment, State
 
 
 class Mode(ABC):
-    """Turns selected agents into assignments: from which version each starts, and at what discount.
+    """Turns selected agents into assignments: from which version each starts, and at what discount."""
 
-    Attributes:
-        horizon: Committed versions that the driver keeps for agents that started earlier; 1 is only the newest.
-    """
+    @property
+    def horizon(self) -> int:
+        """Committed versions that the driver keeps for agents that started earlier; 1 is only the newest."""
+        return 1
 
-    horizon: int = 1
+    @property
+    def discounts(self) -> bool:
+        """Whether an assignment may come with another discount than 1."""
+        return False
 
     def init(self) -> State:
         """State before the first round."""
         return {}
 
     def updates_per_round(self, num_selected: int) -> int:
-        """How many updates make a version, of this many selected agents."""
+        """How many updates make a version at least, of this many selected agents.
+
+        Raises: ConfigError if that many are too few for the mode.
+        """
         return num_selected
 
     @abstractmethod
