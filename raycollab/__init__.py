@@ -10,14 +10,19 @@ __version__ = "0.1.0"
 _PLACES = {
     "raycollab.agent": ("Agent",),
     "raycollab.aggregation": (
-        "Aggregator", "FedNova", "Mean", "Median", "Partial", "RowRule", "Rows", "Stack", "WeightedSum",
+        "AdaptiveClip", "Aggregator", "AgnosticFL", "Bucketing", "Bulyan", "CenteredClip", "Dare", "FedAsync",
+        "FedBuff", "FedDyn", "FedMGDA", "FedNova", "FisherMean", "GeometricMedian", "Krum", "Mean", "Median",
+        "NormBound", "Partial", "PerGroup", "Product", "QFedAvg", "RowRule", "Rows", "Slerp", "Stack", "TaskArithmetic",
+        "Ties", "TrimmedMean", "WeightedSum",
     ),
+    "raycollab.attacks": ("Attack",),
     "raycollab.callbacks": ("Callback", "Progress"),
     "raycollab.chains": ("Chain", "chain"),
-    "raycollab.codecs": ("Codec",),
+    "raycollab.codecs": ("BFloat16", "Codec", "Quantize", "Sparse"),
     "raycollab.config": ("CheckpointConfig", "FailureConfig", "RunConfig", "ScalingConfig"),
     "raycollab.data": (
-        "IID", "ByColumn", "Dirichlet", "DirichletSizes", "Explicit", "LabelShards", "Partition", "Shard", "Source",
+        "IID", "ByColumn", "Dirichlet", "DirichletSizes", "Explicit", "LabelMix", "LabelShards", "Partition", "Shard",
+        "Source",
     ),
     "raycollab.deploy": ("TrainedModel",),
     "raycollab.driver": ("Driver",),
@@ -27,20 +32,31 @@ _PLACES = {
     ),
     "raycollab.experiment": ("Experiment",),
     "raycollab.fitting": ("fit", "run_experiment"),
-    "raycollab.learners": ("SGD", "Learner", "LocalLearner", "Optimizer", "Prox", "Scaffold"),
-    "raycollab.modes": ("Mode", "Synchronous"),
+    "raycollab.learners": (
+        "SGD", "Distill", "Dyn", "FedSGD", "Fisher", "Learner", "LocalLearner", "Moon", "Optimizer", "Prox", "Scaffold",
+        "StartLoss", "Student",
+    ),
+    "raycollab.modes": (
+        "Buffered", "Cyclic", "Durations", "Exponential", "LogNormal", "Mode", "PerAgent", "SemiSynchronous",
+        "Synchronous",
+    ),
     "raycollab.params": ("Exchange",),
     "raycollab.population": ("Parties", "Population", "Split"),
     "raycollab.result": ("Result",),
     "raycollab.schedules": ("Constant", "Cosine", "Decay", "Schedule"),
-    "raycollab.selection": ("Candidate", "Selection", "Uniform"),
+    "raycollab.selection": (
+        "ByWeight", "Candidate", "LossAware", "PowerOfChoice", "RoundRobin", "Selection", "Uniform",
+    ),
     "raycollab.task": ("Problem", "Task"),
     "raycollab.tasks": ("Classification", "ImageClassification"),
-    "raycollab.transforms": ("ClipNorm", "Momentum", "Transform"),
+    "raycollab.transforms": (
+        "ClipNorm", "FedAdagrad", "FedAdam", "FedYogi", "GaussianNoise", "Momentum", "RandomK", "Scale",
+        "ServerOptimizer", "Sign", "TopK", "Transform",
+    ),
     "raycollab.types": ("Assignment", "Batch", "Round", "State", "Update"),
 }  # fmt: skip
 _NAMES = {name: place for place, names in _PLACES.items() for name in names}
-_MODULES = ("data", "models", "tasks", "learners", "aggregation", "transforms", "errors", "metrics")
+_MODULES = ("attacks", "data", "models", "tasks", "learners", "aggregation", "transforms", "errors", "metrics")
 __all__ = [*_NAMES, "load", *_MODULES]
 
 

@@ -76,6 +76,8 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     predict.add_argument("data", help="Parquet file with the task's input columns")
     predict.add_argument("--trust", action="append", default=[], help="package that the model's recipe may import from")
     predict.add_argument("--out", required=True, help="Parquet file to write")
+    rules = add("rules", _rules, "list every rule: learners, aggregators, transforms, modes, attacks and more")
+    rules.add_argument("name", nargs="?", help="print this one in full, such as Median")
     parser.add_argument("--version", action="version", version=_version())
     own, overrides = _separate(arguments)
     known = parser.parse_args(own)
@@ -141,4 +143,11 @@ def _predict(command: argparse.Namespace, overrides: list[str]) -> int:
     model = deploy.load_model(command.run, trusted=tuple(command.trust))
     count = deploy.predict_file(model, command.data, command.out)
     sys.stdout.write(f"{count:,} predictions written to {command.out}\n")
+    return 0
+
+
+def _rules(command: argparse.Namespace, overrides: list[str]) -> int:
+    del overrides
+    catalog = import_module("raycollab.catalog")
+    sys.stdout.write(f"{catalog.listing() if command.name is None else catalog.full(command.name)}\n")
     return 0

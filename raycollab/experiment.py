@@ -5,6 +5,8 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from raycollab.agent import Agent
+from raycollab.aggregation import Aggregator
+from raycollab.attacks import Attack
 from raycollab.chains import Chain
 from raycollab.codecs import Codec
 from raycollab.config import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
@@ -16,7 +18,7 @@ from raycollab.params import Exchange
 from raycollab.population import Parties, Population
 from raycollab.recipe import plain_fields, to_plain
 from raycollab.runtime.host import Session
-from raycollab.selection import Selection, Uniform
+from raycollab.selection import Candidate, Selection, Uniform
 from raycollab.task import Task
 from raycollab.types import Step
 
@@ -49,6 +51,7 @@ class Experiment:
         scaling: What it takes of the machine.
         failure: What to do when agents fail.
         checkpoint: What to keep.
+        attack: Which of the agents misbehave, and how: for testing a rule.
     """
 
     task: Task
@@ -64,6 +67,7 @@ class Experiment:
     scaling: ScalingConfig = ScalingConfig()  # noqa: RUF009
     failure: FailureConfig = FailureConfig()  # noqa: RUF009
     checkpoint: CheckpointConfig = CheckpointConfig()  # noqa: RUF009
+    attack: Attack = Attack()  # noqa: RUF009
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "chain", Chain(tuple(self.chain)).steps)
@@ -71,43 +75,63 @@ class Experiment:
             if not isinstance(getattr(self, name), kind):
                 raise ConfigError(f"experiment.{name}={getattr(self, name)!r}: must be a {kind.__name__}")
 
+    @property
+    def rule(self) -> Aggregator:
+        """The one aggregator of the chain, whether it is attacked or not."""
+        return Chain(self.chain).aggregator
+
     def steps(self) -> Chain:
         """The chain as a value that runs."""
-        return Chain(self.chain)
+        if not self.attack:
+            return Chain(self.chain)
+        return self.attack.chain(Chain(self.chain), [agent.name for agent in self._parties()], self.run.seed)
 
     def members(self) -> list[Agent]:
-        """The agents, with unique names, and learners that send what the aggregator needs."""
-        agents = Parties(tuple(self.agents.agents())).agents()
-        needed = set(self.steps().aggregator.needs)
+        """The agents, with unique names, and learners that send what the aggregator needs; the bad ones among them."""
+        agents = self._parties()
+        needed = set(self.rule.needs)
         for agent in agents:
             missing = sorted(needed - {*agent.learner.sends, *REPORTED})
             if missing:
-                rule = type(self.steps().aggregator).__name__
+                rule = type(self.rule).__name__
                 raise ConfigError(
                     f"agent {agent.name!r}: {rule} needs {missing}, which {type(agent.learner).__name__} does not send"
                 )
-        return agents
+        return self.attack.members(agents, self.task)
+
+    def _parties(self) -> list[Agent]:
+        return Parties(tuple(self.agents.agents())).agents()
 
     def resolved(self) -> "Experiment":
         """With every default that depends on the agents filled in, so that running it again gives the same bits."""
-        count = len(self.members())
+        members = self.members()
+        count = len(members)
         per_round = self.run.agents_per_round
         if per_round is not None and per_round > count:
             raise ConfigError(f"RunConfig.agents_per_round={per_round}: there are only {count} agents")
-        if (needed := self.failure.quorum(per_round or count)) > (per_round or count):
-            raise ConfigError(f"FailureConfig.min_agents={needed}: a round has only {per_round or count} agents")
-        rule, arriving = self.steps().aggregator, self.mode.updates_per_round(per_round or count)
+        selected = per_round or count
+        self.select.select([Candidate(agent.name, 1) for agent in members], selected, round=1, seed=self.run.seed)
+        rule, arriving = self.rule, self.mode.updates_per_round(selected)
+        if (needed := self.failure.quorum(arriving)) > arriving:
+            raise ConfigError(f"FailureConfig.min_agents={needed}: a round has only {arriving} agents")
+        self.attack.check([agent.name for agent in members], self.mode, arriving)
         if rule.min_updates > arriving:
             raise ConfigError(
-                f"{rule!r} needs {rule.min_updates} updates a round; {self.mode!r} of {per_round or count} agents "
+                f"{rule!r} needs {rule.min_updates} updates a round; {self.mode!r} of {selected} agents "
                 f"brings {arriving}: select more agents or let the rule tolerate fewer bad ones"
+            )
+        bound = next((agent for agent in members if agent.learner.needs), None)
+        if bound is not None and self.mode.discounts:
+            raise ConfigError(
+                f"agent {bound.name!r}: {type(bound.learner).__name__} keeps what it remembers in step with the common "
+                f"{list(bound.learner.needs)}, and {self.mode!r} would discount only the latter: set its power to 0"
             )
         blocks = self.run.num_blocks or min(count, _MAX_BLOCKS)
         if blocks > count:
             raise ConfigError(
                 f"RunConfig.num_blocks={blocks}: there are only {count} agents, and a block needs at least one"
             )
-        return replace(self, run=replace(self.run, num_blocks=blocks, agents_per_round=per_round or count))
+        return replace(self, run=replace(self.run, num_blocks=blocks, agents_per_round=selected))
 
     def plan(self) -> "Plan":
         """What the driver gets to know."""
@@ -151,7 +175,7 @@ class Experiment:
     def to_plain(self) -> dict[str, Any]:
         """As the plain data of an experiment file; what stands only in memory leaves a mark."""
         plain = {field.name: getattr(self, field.name) for field in fields(self)}
-        settings = ("exchange", "run", "scaling", "failure", "checkpoint")
+        settings = ("exchange", "run", "scaling", "failure", "checkpoint", "attack")
         return {
             name: plain_fields(value) if name in settings else to_plain(value, strict=False)
             for name, value in plain.items()

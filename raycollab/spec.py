@@ -7,6 +7,7 @@ of the driver's vectors: its Coverage says which.
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -52,6 +53,48 @@ class Segments:
         for start, stop in self.ranges:
             total[start:stop] += local[offset : offset + stop - start]
             offset += stop - start
+
+    def within(self, group: "Segments") -> tuple["Segments", "Segments"]:
+        """What the local vector holds of a group of global elements.
+
+        Args:
+            group: Which elements of the same global vector form the group.
+        Returns: Where they stand in the local vector, and in a vector of the group's elements, in one order.
+        """
+        return _overlap(self, group)
+
+    @property
+    def count(self) -> int:
+        """Length of the local vector."""
+        return sum(stop - start for start, stop in self.ranges)
+
+
+@lru_cache(maxsize=1024)
+def _overlap(held: Segments, group: Segments) -> tuple[Segments, Segments]:
+    here: list[tuple[int, int]] = []
+    there: list[tuple[int, int]] = []
+    offset = 0
+    for start, stop in held.ranges:
+        place = 0
+        for first, last in group.ranges:
+            begin, end = max(start, first), min(stop, last)
+            if begin < end:
+                here.append((offset + begin - start, offset + end - start))
+                there.append((place + begin - first, place + end - first))
+            place += last - first
+        offset += stop - start
+    return Segments(held.count, _joined(here)), Segments(group.count, _joined(there))
+
+
+def _joined(ranges: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """The ranges, with neighbours made one."""
+    joined: list[tuple[int, int]] = []
+    for start, stop in ranges:
+        if joined and joined[-1][1] == start:
+            joined[-1] = (joined[-1][0], stop)
+        else:
+            joined.append((start, stop))
+    return tuple(joined)
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,32 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 import torch
 
 import raycollab
-from raycollab import aggregation, config, data, learners, metrics, models, modes, params, tasks, transforms
+from raycollab import (
+    aggregation,
+    codecs,
+    config,
+    data,
+    learners,
+    metrics,
+    models,
+    modes,
+    params,
+    schedules,
+    selection,
+    tasks,
+    transforms,
+)
 from raycollab.errors import ConfigError
 from raycollab.models import MLP, Module
 from raycollab.population import Parties, Split
 from raycollab.recipe import class_path, from_plain, only_in_python, plain_fields, to_plain
+
+from .contracts.rows import TABLES, instances
 
 DIGITS = data.Digits("train")
 AGENT = raycollab.Agent("a", DIGITS, learners.SGD())
@@ -21,20 +38,22 @@ SETTINGS = [
     params.Exchange(exclude=("head.*",)),
     models.CNN(3, channels=(4, 8)),
     models.MLP(4, 2, hidden=(3,)),
+    models.WithConsensus(MLP(4, 2), 5, 2),
+    learners.Distill(learners.SGD(), learners.SGD(), DIGITS),
+    learners.Student(learners.SGD(), DIGITS),
     models.Module("torch.nn:Linear", {"in_features": 2, "out_features": 1}),
     tasks.Classification(MLP(4, 2), 2, label_smoothing=0.1),
     tasks.ImageClassification(models.CNN(3), 3, bad_rows="drop"),
-    learners.SGD(lr=0.1, momentum=0.9),
-    learners.Prox(learners.SGD(steps=3), mu=0.1),
-    learners.Scaffold(learners.SGD(lr=0.3), option=1),
-    aggregation.FedNova(),
+    *(rule for table in TABLES.values() for rule in instances(table)),
     learners.Optimizer("AdamW", {"lr": 1e-3, "betas": (0.9, 0.99)}),
-    aggregation.Mean(by_agent={"a": 1.0, "b": 0.0}),
-    aggregation.Median(),
-    transforms.ClipNorm(10.0),
-    transforms.Momentum(0.9, nesterov=True),
-    modes.Synchronous(),
-    modes.Uniform(),
+    schedules.Constant(),
+    schedules.Cosine(10, warmup=2),
+    schedules.Decay(0.5, every=3),
+    selection.Candidate("a", 3, 0.5),
+    modes.Exponential(2.0),
+    modes.LogNormal(2.0, sigma=0.5),
+    modes.PerAgent({"a": 3.0}, default=0.5),
+    raycollab.Attack("ipm", num_agents=1),
     DIGITS,
     data.Parquet("x.parquet", columns=("a",), shapes={"a": (1, 2)}, label=None),
     data.Part(DIGITS, data.IID(3), 1),
@@ -42,6 +61,7 @@ SETTINGS = [
     data.IID(4, seed=1),
     data.Dirichlet(0.3, 4),
     data.DirichletSizes(0.3, 4),
+    data.LabelMix(0.3, 4),
     data.LabelShards(4, 2),
     data.ByColumn("site", (0, 1)),
     data.Explicit(((0, 2), (1,))),
@@ -73,7 +93,7 @@ def test_round_trip(value):
 def test_every_exported_settings_class_makes_the_round_trip():
     """A new rule that nobody added to the list above fails here."""
     exported = {name: getattr(raycollab, name) for name in raycollab.__all__ if name not in ("fit", "run_experiment")}
-    modules = (data, models, tasks, learners, aggregation, transforms)
+    modules = (data, models, tasks, learners, aggregation, transforms, codecs, modes, selection)
     exported |= {name: getattr(module, name) for module in modules for name in module.__all__}
     results = (
         "Chain",
@@ -85,7 +105,8 @@ def test_every_exported_settings_class_makes_the_round_trip():
         "Round",
         "Update",
         "Problem",
-        "ShardSummary",
+        "Rows",
+        "RowRule",
     )
     frozen = {
         kind
@@ -120,6 +141,10 @@ def test_arrays_in_memory_leave_a_mark():
         to_plain(agent)
     plain = to_plain([AGENT, agent], strict=False)
     assert only_in_python(plain) == "Arrays"
+    other = data.Arrays({"x": torch.ones(2, 1), "label": torch.zeros(2, dtype=torch.int64)})
+    same = data.Arrays({"label": torch.zeros(2, dtype=torch.int64), "x": torch.zeros(2, 1)})
+    marks = [to_plain(each, strict=False) for each in (source, other, same)]
+    assert marks[0] == marks[2] != marks[1]  # by which a resumed run tells that its data is another
     assert only_in_python(to_plain(AGENT)) is None
 
 
@@ -167,6 +192,23 @@ def test_a_stored_model_cannot_name_code_that_is_not_trusted(target):
 def test_arguments_are_checked_again(arguments, message):
     with pytest.raises(ConfigError, match=message):
         from_plain({"class_path": "raycollab.learners.SGD", "init_args": arguments})
+
+
+def test_settings_of_a_class_that_has_no_name_to_import_are_told_apart():
+    @dataclasses.dataclass(frozen=True)
+    class Local:
+        rate: float
+
+    assert to_plain(Local(0.1), strict=False) == to_plain(Local(0.1), strict=False)
+    assert to_plain(Local(0.1), strict=False) != to_plain(Local(0.2), strict=False)
+
+
+@pytest.mark.parametrize("value", [np.float64(0.5), np.float32(0.5), np.int64(3), torch.tensor(0.5)], ids=repr)
+def test_numbers_of_numpy_and_torch_become_plain_ones(value):
+    """YAML knows neither, and `np.logspace(...)[1]` is a common way to write a learning rate."""
+    plain = to_plain({"lr": value})["lr"]
+    assert type(plain) in (int, float)
+    assert plain == value
 
 
 def test_plain_values_stay_what_they_are():

@@ -86,3 +86,34 @@ def test_coverage(part, ranges, full):
 def test_coverage_refuses(part, message):
     with pytest.raises(ModelError, match=message):
         spec(a=2, b=3, c=1).coverage(part)
+
+
+def held(vector, segments, group):
+    """What a local vector holds of a group, put where it belongs in the group."""
+    here, there = segments.within(group)
+    assert (here.size, there.size) == (segments.count, group.count)
+    found = torch.zeros(group.count)
+    there.add_into(found, here.take(segments.take(vector)))
+    return found.tolist()
+
+
+@pytest.mark.parametrize(
+    ("ranges", "group", "expected"),
+    [
+        (((0, 8),), ((2, 4), (6, 8)), [3.0, 4.0, 7.0, 8.0]),
+        (((6, 7), (1, 3)), ((2, 4), (6, 8)), [3.0, 0.0, 7.0, 0.0]),  # in another order than the model's
+        (((0, 2), (3, 5)), ((0, 8),), [1.0, 2.0, 0.0, 4.0, 5.0, 0.0, 0.0, 0.0]),
+        (((0, 2),), ((4, 8),), [0.0] * 4),
+        ((), ((4, 8),), [0.0] * 4),
+        (((0, 8),), (), []),
+    ],
+)
+def test_what_a_part_holds_of_a_group(ranges, group, expected):
+    assert held(torch.arange(1.0, 9.0), Segments(8, ranges), Segments(8, group)) == expected
+
+
+def test_who_holds_all_of_a_group_is_full_in_it():
+    """Also where neighbouring ranges of the group are apart in the model."""
+    group = Segments(9, ((0, 2), (4, 6)))
+    assert Segments(9, ((0, 6),)).within(group) == (Segments(6, ((0, 2), (4, 6))), Segments.all(4))
+    assert not Segments(9, ((0, 5),)).within(group)[1].full

@@ -9,10 +9,39 @@ AGGREGATORS = {
     rc.Mean: (rc.Mean(), rc.Mean("uniform"), rc.Mean(by_agent={f"agent-{i}": i % 3 for i in range(9)})),
     rc.Median: (rc.Median(),),
     rc.FedNova: (rc.FedNova(),),
+    rc.FedDyn: (rc.FedDyn(),),
+    rc.AdaptiveClip: (rc.AdaptiveClip(initial=0.1),),
+    rc.TrimmedMean: (rc.TrimmedMean(0.25),),
+    rc.Krum: (rc.Krum(f=1), rc.Krum(f=1, num_selected=3)),
+    rc.Bulyan: (rc.Bulyan(f=1),),
+    rc.GeometricMedian: (rc.GeometricMedian(), rc.GeometricMedian(weights="uniform")),
+    rc.CenteredClip: (rc.CenteredClip(tau=0.1),),
+    rc.NormBound: (rc.NormBound(0.1),),
+    rc.Bucketing: (rc.Bucketing(rc.Median(), size=2), rc.Bucketing(rc.CenteredClip(tau=0.1), size=2)),
+    rc.FedAsync: (rc.FedAsync(),),
+    rc.FedBuff: (rc.FedBuff(), rc.FedBuff(lr=0.5)),
+    rc.QFedAvg: (rc.QFedAvg(q=1.0, lr=0.1),),
+    rc.AgnosticFL: (rc.AgnosticFL(lr=0.1),),
+    rc.FedMGDA: (rc.FedMGDA(lr=0.1), rc.FedMGDA(epsilon=0.1)),
+    rc.Slerp: (rc.Slerp(),),
+    rc.TaskArithmetic: (rc.TaskArithmetic(0.5),),
+    rc.Ties: (rc.Ties(),),
+    rc.Dare: (rc.Dare(0.5),),
+    rc.FisherMean: (rc.FisherMean(),),
+    rc.PerGroup: (rc.PerGroup({"1.weight": rc.AgnosticFL(lr=0.1), "*": rc.Median()}),),
 }
 TRANSFORMS = {
     rc.ClipNorm: (rc.ClipNorm(0.05), rc.ClipNorm(1e6)),
     rc.Momentum: (rc.Momentum(0.9), rc.Momentum(0.5, lr=0.7, nesterov=True)),
+    rc.FedAdagrad: (rc.FedAdagrad(),),
+    rc.FedAdam: (rc.FedAdam(),),
+    rc.FedYogi: (rc.FedYogi(),),
+    rc.ServerOptimizer: (rc.ServerOptimizer("AdamW", {"lr": 1e-2, "weight_decay": 0.1}),),
+    rc.Scale: (rc.Scale(rc.Cosine(length=8)),),
+    rc.GaussianNoise: (rc.GaussianNoise(1e-3),),
+    rc.Sign: (rc.Sign(),),
+    rc.TopK: (rc.TopK(0.1),),
+    rc.RandomK: (rc.RandomK(0.1),),
 }
 SHORT = {"steps": 2, "batch_size": 8}
 LEARNERS = {
@@ -26,13 +55,45 @@ LEARNERS = {
         rc.Optimizer("AdamW", {"lr": 1e-2, "amsgrad": True}, keep_state=True, **SHORT),
         rc.Optimizer("SGD", {"lr": 0.1}, keep_state=True, **SHORT),
         rc.Optimizer("SGD", {"lr": 0.1, "momentum": 0.9}, keep_state=True, max_grad_norm=1.0, **SHORT),
+        rc.Optimizer("Adafactor", {"lr": 1e-2}, keep_state=True, **SHORT),
     ),
 }
 LEARNERS |= {
     rc.Prox: (rc.Prox(rc.SGD(lr=0.1, momentum=0.9, keep_momentum=True, **SHORT), mu=0.5),),
     rc.Scaffold: (rc.Scaffold(rc.SGD(lr=0.1, **SHORT)), rc.Scaffold(rc.SGD(lr=0.1, **SHORT), option=1)),
+    rc.FedSGD: (rc.FedSGD(batch_size=64),),
+    rc.Dyn: (rc.Dyn(rc.SGD(lr=0.1, momentum=0.9, keep_momentum=True, **SHORT), alpha=0.5),),
+    rc.Moon: (rc.Moon(rc.SGD(lr=0.1, **SHORT)),),
+    rc.StartLoss: (rc.StartLoss(rc.SGD(lr=0.1, momentum=0.9, keep_momentum=True, **SHORT)),),
+    rc.Fisher: (rc.Fisher(rc.SGD(lr=0.1, momentum=0.9, keep_momentum=True, **SHORT), num_examples=4),),
 }
-TABLES = {rc.Aggregator: AGGREGATORS, rc.Transform: TRANSFORMS, rc.Learner: LEARNERS}
+MODES = {
+    rc.Synchronous: (rc.Synchronous(),),
+    rc.SemiSynchronous: (rc.SemiSynchronous(1.0, min_agents=2),),
+    rc.Buffered: (rc.Buffered(2, max_staleness=3), rc.Buffered(1, durations=rc.LogNormal())),
+    rc.Cyclic: (rc.Cyclic(),),
+}
+SELECTIONS = {
+    rc.Uniform: (rc.Uniform(),),
+    rc.ByWeight: (rc.ByWeight(), rc.ByWeight({f"agent-{i}": 1.0 + i for i in range(8)})),
+    rc.RoundRobin: (rc.RoundRobin(),),
+    rc.PowerOfChoice: (rc.PowerOfChoice(6),),
+    rc.LossAware: (rc.LossAware(0.5),),
+}
+CODECS = {
+    rc.BFloat16: (rc.BFloat16(),),
+    rc.Quantize: (rc.Quantize(8), rc.Quantize(4, chunk=64)),
+    rc.Sparse: (rc.Sparse(),),
+}
+TABLES = {
+    rc.Aggregator: AGGREGATORS,
+    rc.Transform: TRANSFORMS,
+    rc.Learner: LEARNERS,
+    rc.Mode: MODES,
+    rc.Selection: SELECTIONS,
+    rc.Codec: CODECS,
+}
+APART = {rc.Distill, rc.Student}  # they learn together and with models of their own: test_distillation.py
 NEEDS_RAY = {"fit", "run_experiment"}  # not classes; importing them would start to import ray
 
 
@@ -57,7 +118,7 @@ def short(rule: object) -> str:
     """A rule's name and what differs from the defaults, for the names of tests."""
     if isinstance(rule, tuple):
         return " ".join(map(short, rule))
-    changed = [f for f in fields(rule) if getattr(rule, f.name) != f.default]
+    changed = [f for f in fields(rule) if f.init and getattr(rule, f.name) != f.default]
     return f"{type(rule).__name__}({', '.join(f'{f.name}={getattr(rule, f.name)}' for f in changed)})"
 
 
@@ -66,3 +127,11 @@ def chains() -> list[tuple]:
     alone = [(rule,) for rule in instances(AGGREGATORS)]
     pairs = [[(step, rc.Mean()), (rc.Mean(), step)] for step in instances(TRANSFORMS)]
     return alone + [pair for both in pairs for pair in both]
+
+
+def sender(learner: rc.Learner, chain: tuple) -> rc.Learner:
+    """A learner that sends what a chain's aggregator needs beside what all send."""
+    needs = {name for step in chain if isinstance(step, rc.Aggregator) for name in step.needs}
+    if "start_loss" in needs:
+        learner = rc.StartLoss(learner)
+    return rc.Fisher(learner, num_examples=4) if "fisher" in needs else learner

@@ -9,14 +9,19 @@ import torch
 import raycollab as rc
 from raycollab.aggregation import add_up
 from raycollab.runtime.wire import pack, unpack
+from raycollab.spec import Entry, ParamSpec
 from raycollab.tree import map_leaves, seal, unseal
 
 from .rows import AGGREGATORS, LEARNERS, TRANSFORMS, instances, short
 from .support import Training, digits
 
 D = 50
-ROUND = rc.Round(1, 0, 0, {"params": torch.zeros(D)}, agents=tuple(f"agent-{i}" for i in range(9)))
-each_aggregator = pytest.mark.parametrize("rule", instances(AGGREGATORS), ids=short)
+ROUND = rc.Round(
+    1, 0, 0, {"params": torch.zeros(D)}, {"participation": 1.0}, agents=tuple(f"agent-{i}" for i in range(9))
+)
+ENTRIES = (Entry("1.weight", (4, 5), "float32", 0), Entry("3.weight", (D - 20,), "float32", 20))
+BOUND = [rule.bind(ParamSpec(ENTRIES, ())) for rule in instances(AGGREGATORS)]
+each_aggregator = pytest.mark.parametrize("rule", BOUND, ids=short)
 each_transform = pytest.mark.parametrize("rule", instances(TRANSFORMS), ids=short)
 each_learner = pytest.mark.parametrize("rule", instances(LEARNERS), ids=short)
 each_rule = pytest.mark.parametrize(
@@ -25,17 +30,20 @@ each_rule = pytest.mark.parametrize(
 
 
 def updates(count=9, *, same=False):
-    """Updates with weights 1, 2, 3, ..."""
+    """Updates with weights 1, 2, 3, ... and what rules need beside the delta."""
     generator = torch.Generator().manual_seed(0)
-    deltas = torch.randn(count, D, generator=generator)
+    deltas, fishers = torch.randn(count, D, generator=generator), torch.rand(count, D, generator=generator)
+    rows = [0 if same else i for i in range(count)]
+    scalars = {"effective_steps": 2.0, "start_loss": 2.0}
     return [
-        rc.Update(f"agent-{i}", float(i + 1), {"delta": deltas[0 if same else i].clone()}, {"effective_steps": 2.0})
-        for i in range(count)
+        rc.Update(f"agent-{i}", float(i + 1), {"delta": deltas[row].clone(), "fisher": fishers[row].clone()}, scalars)
+        for i, row in enumerate(rows)
     ]
 
 
 def partials(rule, some):
-    return [rule.collect(update, ROUND) for update in some]
+    told = {**ROUND.scalars, **rule.tells(rule.init(torch.zeros(D)))}
+    return [rule.collect(update, replace(ROUND, scalars=told)) for update in some]
 
 
 def merged(rule, some):
@@ -52,13 +60,16 @@ def test_laws_are_known(rule):
 
 @each_aggregator
 def test_weights(rule):
-    """Two copies of an agent are that agent with twice the weight; who does not declare it shows that it fails."""
+    """Copies of an agent, wherever they stand, are that agent with as many times the weight; or it is not declared."""
     first, *others = updates()
     first = replace(first, agent="agent-1")  # of weight 1 also where weights are given by name
-    twice = [first, first, *others]
-    heavier = [replace(first, weight=2 * first.weight), *others]
-    holds = torch.allclose(merged(rule, twice), merged(rule, heavier), rtol=1e-5, atol=1e-6)
-    assert holds == ("weights" in rule.laws)
+
+    def as_heavy(copies):
+        several = merged(rule, [first, *others, *[first] * (copies - 1)])
+        heavier = merged(rule, [replace(first, weight=copies * first.weight), *others])
+        return torch.allclose(several, heavier, rtol=1e-5, atol=1e-6)
+
+    assert (as_heavy(2) and as_heavy(5)) == ("weights" in rule.laws)
 
 
 @each_aggregator
@@ -71,8 +82,11 @@ def test_identity(rule):
 
 @each_aggregator
 def test_robustness(rule):
-    """Two bad agents of nine, with the largest weights, cannot leave the range of the honest ones in any element."""
-    some = updates()
+    """Two bad agents of nine, with the largest weights, cannot leave the range of the honest ones in any element.
+
+    The honest range lies away from zero, so that making everything small does not pass for robust.
+    """
+    some = [update.with_vectors(delta=update.vectors["delta"] + 5) for update in updates()]
     for bad, value in ((7, 1e6), (8, -2e6)):
         some[bad] = some[bad].with_vectors(delta=torch.full((D,), value))
     honest = torch.stack([update.vectors["delta"] for update in some[:7]])
@@ -84,8 +98,8 @@ def test_robustness(rule):
 @each_aggregator
 def test_failure(rule):
     """Three of nine equal agents fail: the step is as long as ever. No exported rule has a fixed denominator yet."""
-    some = updates(same=True)[:6]
-    holds = torch.allclose(merged(rule, some), some[0].vectors["delta"], rtol=1e-5, atol=1e-6)
+    some = updates(same=True)
+    holds = torch.allclose(merged(rule, some[:6]), merged(rule, some), rtol=1e-5, atol=1e-6)
     assert holds or "failure" not in rule.laws
 
 
@@ -111,9 +125,9 @@ def test_partials_cross_the_wire(rule):
 
 
 @each_aggregator
-def test_one_update_aggregates_to_something_of_its_shape(rule):
-    """Of weight 1 under every row: the agent that the table of weights by name gives 1."""
-    found = merged(rule, [replace(updates(1)[0], agent="agent-1")])
+def test_the_fewest_updates_aggregate_to_something_of_their_shape(rule):
+    """One for most rules; all of the agent that the table of weights by name gives 1."""
+    found = merged(rule, [replace(update, agent="agent-1") for update in updates(rule.min_updates)])
     assert found.shape == (D,)
     assert torch.isfinite(found).all()
 

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 import raycollab as rc
-from raycollab.aggregation import WeightedSum
 
 from .support import ONE_STEP, Training, digits, full_batch, gradient, quadratics, train
 
@@ -39,42 +38,9 @@ def test_median_of_quadratics_is_the_median_of_their_steps():
     torch.testing.assert_close(train(experiment).params, steps.median(0).values)
 
 
-@dataclass(frozen=True)
-class WithFisher(rc.SGD):
-    """SGD that also sends the diagonal of the empirical Fisher matrix where it ended."""
-
-    sends = ("fisher",)
-
-    def update(self, problem, params, state, round):
-        update, state = super().update(problem, params, state, round)
-        fisher = torch.zeros_like(params)
-        count = 0
-        for batch in problem.batches(round, batch_size=1, epochs=1):
-            problem.backward(batch)
-            fisher += torch.cat(problem.model.shared_grads) ** 2
-            count += 1
-        return update.with_vectors(fisher=fisher / count), state
-
-
-@dataclass(frozen=True)
-class FisherMean(rc.Aggregator):
-    """Mean of each element, weighed by its Fisher information: Matena and Raffel, NeurIPS 2022, arXiv 2111.09832."""
-
-    needs = ("fisher",)
-
-    def collect(self, update, round):
-        fisher = update.vectors["fisher"]
-        return WeightedSum.of(update.with_vectors(delta=update.vectors["delta"] * fisher))
-
-    def update(self, total, state, params, *, seed):
-        mean = total.mean()
-        fisher = mean.vectors.pop("fisher")
-        return mean.with_vectors(delta=mean.vectors["delta"] / fisher.clamp(min=1e-12)), state
-
-
 def test_fisher_mean_follows_the_agent_that_knows():
     """One step, equal sizes: sum_i F_i delta_i / sum_i F_i with F = mean of (a (w - x))^2 over single examples."""
-    experiment, columns = quadratics([4, 4, 4], WithFisher(**full_batch(0.1, 1)), FisherMean(), rounds=1)
+    experiment, columns = quadratics([4, 4, 4], rc.Fisher(rc.SGD(**full_batch(0.1, 1))), rc.FisherMean(), rounds=1)
     above = below = torch.zeros(4)
     for held in columns:
         w = -0.1 * gradient(held, torch.zeros(4))
@@ -85,7 +51,7 @@ def test_fisher_mean_follows_the_agent_that_knows():
 
 def test_a_rule_that_needs_what_learners_do_not_send_is_refused():
     with pytest.raises(rc.ConfigError, match=r"FisherMean needs \['fisher'\], which SGD does not send"):
-        Training(digits(ONE_STEP, FisherMean()))
+        Training(digits(ONE_STEP, rc.FisherMean()))
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,13 @@ def test_a_codec_encodes_long_float32_vectors_alone():
     assert unpack(packed, Halves())["long"].tolist() == [1.0] * 2000
 
 
+def test_a_codec_encodes_a_tensor_of_any_shape_as_a_vector():
+    matrix = torch.arange(2000.0).view(40, 50).t()  # a rule may send a matrix, and one of an odd layout
+    packed = pack([matrix], Halves())
+    assert packed[0].arrays["half"].shape == (2000,)
+    assert torch.equal(unpack(packed, Halves())[0], matrix)
+
+
 def test_the_seed_decides_and_every_vector_has_its_own():
     def seeds(seed):
         packed = pack([torch.ones(2000), torch.ones(2000)], Halves(), seed=seed)

@@ -1,0 +1,37 @@
+"""Run published results again: `python -m benchmarks.papers fedavg_2nn --seeds 0 1 2 --workers 2`.
+
+Data is found through $RAYCOLLAB_DATA. Prints a Markdown table and one line of JSON per paper.
+"""
+
+import argparse
+
+from benchmarks.papers.paper import line, run_paper, table
+
+PAPERS = (
+    "byzantine_mnist",
+    "fedavg_2nn",
+    "fedprox_stragglers",
+    "server_momentum",
+    "scaffold_cifar",
+    "fednova_epochs",
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("papers", nargs="+", choices=[*PAPERS, "all"])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--workers", type=int, default=2, help="processes of one thread each")
+    parser.add_argument("--tiny", action="store_true", help="the version that tests run, to see that it works")
+    parser.add_argument("--only", nargs="+", default=[], help="names of some of a paper's experiments")
+    arguments = parser.parse_args()
+    for name in PAPERS if "all" in arguments.papers else arguments.papers:
+        module = f"benchmarks.papers.{name}"
+        measured = run_paper(
+            module, arguments.seeds, workers=arguments.workers, tiny=arguments.tiny, only=arguments.only
+        )
+        print(f"{table(module, measured)}\n\n{line(measured)}\n", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""What a published result is here, and how it is run over seeds and printed."""
+
+import json
+import math
+import multiprocessing
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from importlib import import_module
+from typing import Any
+
+from raycollab import Experiment, Result, ScalingConfig, run_experiment
+
+_T_95 = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57}  # Student's t, two-sided, by degrees of freedom
+
+
+@dataclass(frozen=True)
+class Paper:
+    """One row of the table of published results.
+
+    Args:
+        title: What is shown.
+        source: Whose result it is.
+        kind: "full run", "reduced" (a setup of our own, no published target) or "GPU".
+        experiments: Makes the experiments by name, from a seed and whether it is the tiny version for tests.
+        figure: The number that an experiment's result stands for.
+        unit: What the figure is.
+        published: The published figure by the experiment's name, as text.
+        claims: Turns figures by name and seed into sentences and whether they hold.
+    """
+
+    title: str
+    source: str
+    kind: str
+    experiments: Callable[[int, bool], Mapping[str, Experiment]]
+    figure: Callable[[Result], float]
+    unit: str
+    published: Mapping[str, str]
+    claims: Callable[[Mapping[str, Sequence[float]]], Mapping[str, bool]]
+
+
+def final_accuracy(result: Result) -> float:
+    """Accuracy on the test set after the last round, in percent."""
+    return 100 * result.metrics["accuracy"]
+
+
+def rounds_until(target: float) -> Callable[[Result], float]:
+    """The first round after which the accuracy on the test set was at least this; infinite if none was."""
+
+    def figure(result: Result) -> float:
+        return next((row["round"] for row in result.history if row.get("accuracy", 0.0) >= target), math.inf)
+
+    return figure
+
+
+def gains(figures: Mapping[str, Sequence[float]], better: str, worse: str) -> list[float]:
+    """Differences seed by seed."""
+    return [one - other for one, other in zip(figures[better], figures[worse], strict=True)]
+
+
+def run_one(module: str, name: str, seed: int, tiny: bool) -> tuple[float, float]:
+    """Figure and seconds of one experiment of a paper, run in this process."""
+    paper: Paper = import_module(module).PAPER
+    experiment = paper.experiments(seed, tiny)[name]
+    with tempfile.TemporaryDirectory() as folder:
+        placed = replace(
+            experiment, run=replace(experiment.run, dir=folder, seed=seed), scaling=ScalingConfig(pool="local")
+        )
+        start = time.perf_counter()
+        result = run_experiment(placed)
+        return paper.figure(result), time.perf_counter() - start
+
+
+def run_paper(
+    module: str, seeds: Sequence[int], *, workers: int, tiny: bool = False, only: Sequence[str] = ()
+) -> dict[str, Any]:
+    """All experiments of a paper over seeds; figures and seconds by name.
+
+    Args:
+        module: Where the paper is.
+        seeds: Seeds of data split and run.
+        workers: Processes of one thread each; 0 runs them in this process, one after another.
+        tiny: The version for tests.
+        only: Names of some of its experiments; all if empty.
+    """
+    paper: Paper = import_module(module).PAPER
+    names = [name for name in paper.experiments(seeds[0], tiny) if not only or name in only]
+    jobs = [(name, seed) for name in names for seed in seeds]
+    if workers:
+        os.environ["OMP_NUM_THREADS"] = "1"
+        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+            futures = {job: pool.submit(run_one, module, *job, tiny) for job in jobs}
+            done = {job: future.result() for job, future in futures.items()}
+    else:
+        done = {job: run_one(module, *job, tiny) for job in jobs}
+    return {
+        "paper": module.rpartition(".")[2],
+        "seeds": list(seeds),
+        "figures": {name: [done[name, seed][0] for seed in seeds] for name in names},
+        "seconds": {name: [round(done[name, seed][1], 1) for seed in seeds] for name in names},
+    }
+
+
+def table(module: str, measured: Mapping[str, Any]) -> str:
+    """The measured figures beside the published ones, as Markdown."""
+    paper: Paper = import_module(module).PAPER
+    lines = [
+        f"**{paper.title}** ({paper.kind}; {paper.source}), seeds {', '.join(map(str, measured['seeds']))}",
+        "",
+        f"| | {paper.unit}: mean and 95 % interval | by seed | published | seconds a run |",
+        "|---|---|---|---|---|",
+    ]
+    for name, figures in measured["figures"].items():
+        by_seed = ", ".join(f"{figure:.4g}" for figure in figures)
+        seconds = statistics.median(measured["seconds"][name])
+        lines.append(f"| {name} | {interval(figures)} | {by_seed} | {paper.published.get(name, '-')} | {seconds:.0f} |")
+    complete = set(measured["figures"]) == set(paper.experiments(0, True))
+    for claim, holds in paper.claims(measured["figures"]).items() if complete else ():
+        lines.append(f"\n- {'holds' if holds else 'DOES NOT HOLD'}: {claim}")
+    return "\n".join(lines)
+
+
+def interval(figures: Sequence[float]) -> str:
+    """Mean and half the width of its 95 % interval over seeds."""
+    mean = statistics.fmean(figures)
+    if len(figures) < 2 or not math.isfinite(mean):
+        return f"{mean:.4g}"
+    half = _T_95[len(figures) - 1] * statistics.stdev(figures) / math.sqrt(len(figures))
+    return f"{mean:.4g} ± {half:.2g}"
+
+
+def line(measured: Mapping[str, Any]) -> str:
+    """The measured figures as one line of JSON."""
+    return json.dumps(measured)

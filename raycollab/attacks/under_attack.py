@@ -1,0 +1,85 @@
+"""A rule whose updates are looked at and forged before it sees them."""
+
+from dataclasses import dataclass, replace
+from typing import Self, cast
+
+from torch import Tensor
+
+from raycollab.aggregation import Aggregator, Partial, Rows, Stack, add_up
+from raycollab.attacks.base import Collusion
+from raycollab.spec import DELTA, PARAMS, ParamSpec
+from raycollab.types import Round, State, Update
+
+
+@dataclass(frozen=True)
+class UnderAttack(Aggregator):
+    """Another rule, whose bad agents know what the honest ones send.
+
+    Hosts send every update, [k, d]; the driver replaces those of the bad agents and does what the hosts would have done
+    for the rule: its `collect`, with the scalars of its `tells` and the share of agents that arrived as
+    "participation". A round that brought only honest or only bad agents is left as it is.
+
+    Args:
+        rule: Merges the updates.
+        collusion: Makes what bad agents send.
+        bad: Their names.
+        num_agents: Agents of the experiment.
+        seed: The run's seed, for a `collect` that draws.
+    """
+
+    rule: Aggregator
+    collusion: Collusion
+    bad: tuple[str, ...]
+    num_agents: int
+    seed: int = 0
+
+    partial = Stack
+
+    @property
+    def needs(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Those of the rule."""
+        return self.rule.needs
+
+    @property
+    def min_updates(self) -> int:
+        """Those of the rule."""
+        return self.rule.min_updates
+
+    def bind(self, spec: ParamSpec) -> Self:
+        """The rule for vectors of this form."""
+        return replace(self, rule=self.rule.bind(spec))
+
+    def init(self, params: Tensor) -> State:
+        """The rule's state, what the bad agents remember, and the version that a round starts from."""
+        return {"rule": self.rule.init(params), "bad": self.collusion.init(), "version": 0}
+
+    def tells(self, state: State) -> dict[str, float]:
+        """What the rule tells."""
+        return dict(self.rule.tells(state["rule"]))
+
+    def update(self, total: Partial, state: State, params: Tensor, *, seed: int) -> tuple[Update, State]:
+        """Forge the bad agents' vectors, then let the rule collect and merge."""
+        updates, bad = self._forged(cast(Stack, total), state["bad"])
+        version = state["version"]
+        scalars = {"participation": len(updates) / self.num_agents, **self.tells(state)}
+        agents = tuple(update.agent for update in updates)
+        round = Round(version + 1, self.seed, version, {PARAMS: params}, scalars, agents=agents)
+        collected = cast(Partial, add_up(self.rule.collect(update, round) for update in updates))
+        aggregate, rule = self.rule.update(collected, state["rule"], params, seed=seed)
+        return aggregate, {"rule": rule, "bad": bad, "version": version + 1}
+
+    def _forged(self, stack: Stack, state: State) -> tuple[list[Update], State]:
+        """All updates in order, with the vectors of bad agents replaced; and what these remember."""
+        honest = Stack(0, tuple(update for update in stack.updates if update.agent not in self.bad))
+        num_bad = len(stack.updates) - len(honest.updates)
+        if not honest.updates or not num_bad:
+            return list(stack.updates), state
+        rows = {name: Rows(honest.vectors(name)) for name in honest.names()}
+        chosen, state = self.collusion.plan(rows[DELTA], [update.agent for update in honest.updates], state)
+        forged = {name: self.collusion.forge(each, num_bad, chosen) for name, each in rows.items()}
+        return [
+            update.with_vectors(**{name: vector for name, vector in forged.items() if name in update.vectors})
+            if update.agent in self.bad
+            else update
+            for update in stack.updates
+        ], state

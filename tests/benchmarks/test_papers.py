@@ -1,0 +1,31 @@
+"""The scripts of the published results stay alive: a tiny version of each, and what they make of figures."""
+
+import math
+import os
+
+import pytest
+
+from benchmarks.papers.__main__ import PAPERS
+from benchmarks.papers.paper import interval, run_paper, table
+
+needs_data = pytest.mark.skipif(
+    not os.environ.get("RAYCOLLAB_DATA"), reason="RAYCOLLAB_DATA is not set to the folder of the real data sets"
+)
+
+
+@needs_data
+@pytest.mark.long
+@pytest.mark.parametrize("name", PAPERS)
+def test_a_tiny_version_runs_and_prints_its_table(name):
+    measured = run_paper(f"benchmarks.papers.{name}", [0], workers=0, tiny=True)
+    text = table(f"benchmarks.papers.{name}", measured)
+    assert all(f"| {experiment} | " in text for experiment in measured["figures"])
+    assert "hold" in text.lower()
+    assert all(len(figures) == 1 for figures in measured["figures"].values())
+
+
+def test_intervals_are_students():
+    """Of 1, 2, 3: the mean 2, and 4.30 standard errors of 1 / sqrt(3)."""
+    assert interval([1.0, 2.0, 3.0]) == f"2 ± {4.30 / math.sqrt(3):.2g}"
+    assert interval([5.0]) == "5"
+    assert interval([1.0, math.inf]) == "inf"
