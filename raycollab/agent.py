@@ -15,6 +15,7 @@ from raycollab.data import Shard, Source
 from raycollab.errors import ConfigError, DataError, TaskMismatchError, UpdateError
 from raycollab.learners import Learner
 from raycollab.metrics import Statistics
+from raycollab.norms import l2_norm
 from raycollab.params import FlatModel
 from raycollab.rng import derive_seed
 from raycollab.spec import BUFFERS, DELTA, PARAMS, ParamSpec
@@ -151,6 +152,7 @@ class LiveAgent:
         problem = Problem(self.agent.name, self._task, self._model, self._shard, stop)
         update, learned = self.agent.learner.update(problem, params, state["learner"], local)
         update = replace(update, vectors={name: vector.detach().float() for name, vector in update.vectors.items()})
+        norm = self._check(update, round)  # already here: transforms may hide what is not finite
         seed = round.seed_for("agent chain", self.agent.name)
         update, piped = self._pipeline.update(update, state["pipeline"], params, seed=seed)
         update = replace(
@@ -160,7 +162,8 @@ class LiveAgent:
             base_version=round.base_version,
             discount=assignment.discount,
         )
-        norm = self._check(update, round)
+        if self._pipeline.transforms:
+            norm = self._check(update, round)
         update = replace(update, vectors=self._kept(update.vectors))
         memory = {"private": self._model.private(), "learner": self._kept(learned), "pipeline": self._kept(piped)}
         remembers = self._remember(round.index, kept, memory)
@@ -238,7 +241,7 @@ class LiveAgent:
         expected = self._model.spec.num_buffers if name == BUFFERS else self._model.spec.num_params
         if vector.shape != (expected,):
             raise UpdateError(f"{who}: {name!r} has shape {list(vector.shape)}, expected [{expected}]")
-        norm = float(torch.linalg.vector_norm(vector, dtype=torch.float64))
+        norm = l2_norm(vector)
         if not math.isfinite(norm):
             bad = int((~torch.isfinite(vector)).sum())
             raise UpdateError(

@@ -127,21 +127,23 @@ class Driver:
     def _collect(self, index: int) -> tuple[Collected, int, Any]:
         """Run the agents of a round, again if too few answer.
 
+        Each attempt goes on from where the mode is: modes that take some of the selected agents take the next ones then.
+
         Raises: QuorumError after max_attempts, or at the first failure if on_agent_failure is "stop".
         """
         policy, run = self.plan.failure, self.plan.run
         count = min(run.agents_per_round or len(self._names), len(self._names))
         candidates = [self._candidates[name] for name in self._names]
         selected = self.plan.select.select(candidates, count, round=index, seed=run.seed)
-        assignments, mode_state = self.plan.mode.assign(selected, self._mode_state, version=self.version, seed=run.seed)
-        rule = self._chain.aggregator
-        needed, who = max(
-            (policy.quorum(len(assignments)), f"min_agents={policy.min_agents:g}"),
-            (rule.min_updates, type(rule).__name__),
-            key=lambda need: need[0],
-        )
+        rule, mode_state = self._chain.aggregator, self._mode_state
         failures: tuple[Failure, ...] = ()
         for attempt in range(policy.max_attempts):
+            assignments, mode_state = self.plan.mode.assign(selected, mode_state, version=self.version, seed=run.seed)
+            needed, who = max(
+                (policy.quorum(len(assignments)), f"min_agents={policy.min_agents:g}"),
+                (rule.min_updates, type(rule).__name__),
+                key=lambda need: need[0],
+            )
             collected = self._run(index, attempt, assignments)
             failures += collected.failures
             if collected.failures and policy.on_agent_failure == "stop":

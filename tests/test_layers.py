@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "raycollab"
 # A folder is one unit: its files may import each other, without circles. Units of one floor do not.
 FLOORS = {
     "errors": 0,
+    "norms": 0,
     "rng": 0,
     "tree": 0,
     "config": 1,

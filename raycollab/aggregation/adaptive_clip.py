@@ -8,6 +8,7 @@ from torch import Tensor
 
 from raycollab.aggregation.base import Aggregator, Partial, WeightedSum
 from raycollab.config import require
+from raycollab.norms import l2_norm
 from raycollab.spec import DELTA
 from raycollab.types import Round, State, Update
 
@@ -39,8 +40,8 @@ class AdaptiveClip(Aggregator):
 
     def __post_init__(self) -> None:
         require(0 <= self.quantile <= 1, "AdaptiveClip.quantile", self.quantile, "must be in [0, 1]")
-        require(self.lr > 0, "AdaptiveClip.lr", self.lr, "must be > 0")
-        require(self.initial > 0, "AdaptiveClip.initial", self.initial, "must be > 0")
+        require(0 < self.lr < math.inf, "AdaptiveClip.lr", self.lr, "must be > 0 and finite")
+        require(0 < self.initial < math.inf, "AdaptiveClip.initial", self.initial, "must be > 0 and finite")
 
     def init(self, params: Tensor) -> State:
         """The norm of the first round."""
@@ -54,7 +55,7 @@ class AdaptiveClip(Aggregator):
     def collect(self, update: Update, round: Round) -> Partial:
         """The clipped update times its weight, and whether it was short enough as it came."""
         delta, limit = update.vectors[DELTA], round.scalars[_NORM]
-        norm = float(delta.norm())
+        norm = l2_norm(delta)
         short = norm <= limit
         scalars = {**update.scalars, _UNCLIPPED: float(short)}
         clipped = delta if short else delta * (limit / norm)

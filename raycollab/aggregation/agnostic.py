@@ -1,5 +1,6 @@
 """Agnostic federated learning: the best for the worst mixture of the agents."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import ClassVar, cast
 
@@ -38,7 +39,7 @@ class AgnosticFL(Aggregator):
     formula = "delta = sum_k lambda_k delta_k / sum_k lambda_k;  lambda = project(lambda + lr * F) onto the simplex"
 
     def __post_init__(self) -> None:
-        require(self.lr > 0, "AgnosticFL.lr", self.lr, "must be > 0")
+        require(0 < self.lr < math.inf, "AgnosticFL.lr", self.lr, "must be > 0 and finite")
 
     def init(self, params: Tensor) -> State:
         """Nobody has been heard of; shares are kept as multiples of the uniform one."""

@@ -1,5 +1,6 @@
 """Centred clipping: updates pull at the last aggregate, none of them further than a given distance."""
 
+import math
 from dataclasses import dataclass
 from typing import cast
 
@@ -39,7 +40,7 @@ class CenteredClip(RowRule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.tau > 0, "CenteredClip.tau", self.tau, "must be > 0")
+        require(0 < self.tau < math.inf, "CenteredClip.tau", self.tau, "must be > 0 and finite")
         require(self.num_iters >= 1, "CenteredClip.num_iters", self.num_iters, "must be >= 1")
 
     def init(self, params: Tensor) -> State:

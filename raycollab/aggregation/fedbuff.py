@@ -1,5 +1,6 @@
 """FedBuff: the sum of discounted updates over their number."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -31,7 +32,7 @@ class FedBuff(Aggregator):
     formula = "delta = lr / K * sum_i discount_i delta_i"
 
     def __post_init__(self) -> None:
-        require(self.lr > 0, "FedBuff.lr", self.lr, "must be > 0")
+        require(0 < self.lr < math.inf, "FedBuff.lr", self.lr, "must be > 0 and finite")
 
     @property
     def laws(self) -> frozenset[str]:

@@ -1,5 +1,6 @@
 """FedMGDA+: a step that hurts no agent."""
 
+import math
 from dataclasses import dataclass
 from typing import cast
 
@@ -43,7 +44,7 @@ class FedMGDA(RowRule):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(0 <= self.epsilon <= 1, "FedMGDA.epsilon", self.epsilon, "must be in [0, 1]; 0 keeps the weights")
-        require(self.lr > 0, "FedMGDA.lr", self.lr, "must be > 0")
+        require(0 < self.lr < math.inf, "FedMGDA.lr", self.lr, "must be > 0 and finite")
 
     @property
     def laws(self) -> frozenset[str]:

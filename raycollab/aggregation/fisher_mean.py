@@ -1,14 +1,15 @@
 """Fisher-weighted averaging."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import ClassVar, cast
 
-import torch
 from torch import Tensor
 
 from raycollab.aggregation.base import Aggregator, Partial, WeightedSum
 from raycollab.config import require
 from raycollab.errors import UpdateError
+from raycollab.norms import l2_norm
 from raycollab.spec import DELTA
 from raycollab.types import Round, State, Update
 
@@ -37,13 +38,13 @@ class FisherMean(Aggregator):
     formula = "delta_j = sum_i p_i F_ij delta_ij / sum_i p_i F_ij"
 
     def __post_init__(self) -> None:
-        require(self.floor > 0, "FisherMean.floor", self.floor, "must be > 0")
+        require(0 < self.floor < math.inf, "FisherMean.floor", self.floor, "must be > 0 and finite")
 
     def collect(self, update: Update, round: Round) -> Partial:
         """Both vectors times the weight, the delta also times the diagonal."""
         fisher = update.vectors[_FISHER].clamp(min=self.floor)
         weighed = update.vectors[DELTA] * fisher
-        norm = float(torch.linalg.vector_norm(weighed, dtype=torch.float64))
+        norm = l2_norm(weighed)
         if not norm * max(update.weight, 1.0) < _LARGEST:
             raise UpdateError(
                 f"agent {update.agent!r} round {round.index}: delta times fisher has norm {norm:.3g} and weight "

@@ -1,5 +1,6 @@
 """The smoothed geometric median (RFA)."""
 
+import math
 from dataclasses import dataclass
 from typing import cast
 
@@ -42,7 +43,7 @@ class GeometricMedian(RowRule):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.num_iters >= 1, "GeometricMedian.num_iters", self.num_iters, "must be >= 1")
-        require(self.smoothing > 0, "GeometricMedian.smoothing", self.smoothing, "must be > 0")
+        require(0 < self.smoothing < math.inf, "GeometricMedian.smoothing", self.smoothing, "must be > 0 and finite")
         accepted = "must be 'examples' or 'uniform'"
         require(self.weights in ("examples", "uniform"), "GeometricMedian.weights", self.weights, accepted)
 

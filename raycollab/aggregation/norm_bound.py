@@ -1,13 +1,14 @@
 """Norm bounding."""
 
+import math
 from dataclasses import dataclass
 from typing import cast
 
-import torch
 from torch import Tensor
 
 from raycollab.aggregation.base import Aggregator, Partial, WeightedSum
 from raycollab.config import require
+from raycollab.norms import l2_norm
 from raycollab.spec import DELTA
 from raycollab.types import Round, State, Update
 
@@ -22,7 +23,7 @@ class NormBound(Aggregator):
     Args:
         max_norm: Largest norm that a delta counts with, > 0.
     Shapes: updates of [d] -> [d]; memory [d] per block, whatever the number of agents.
-    Raises: ConfigError unless max_norm is positive.
+    Raises: ConfigError unless max_norm is positive and finite.
     Source: Sun et al., 2019, arXiv 1911.07963, section 4 (norm thresholding of updates).
     """
 
@@ -32,13 +33,13 @@ class NormBound(Aggregator):
     laws = frozenset({"weights"})
 
     def __post_init__(self) -> None:
-        require(self.max_norm > 0, "NormBound.max_norm", self.max_norm, "must be > 0")
+        require(0 < self.max_norm < math.inf, "NormBound.max_norm", self.max_norm, "must be > 0 and finite")
 
     def collect(self, update: Update, round: Round) -> Partial:
         """The clipped update times its weight."""
         del round
         delta = update.vectors[DELTA]
-        norm = float(torch.linalg.vector_norm(delta, dtype=torch.float64))
+        norm = l2_norm(delta)
         clipped = delta * (self.max_norm / norm) if norm > self.max_norm else delta
         return WeightedSum.of(update.with_vectors(**{DELTA: clipped}))
 

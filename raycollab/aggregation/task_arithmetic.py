@@ -1,5 +1,6 @@
 """Task arithmetic: updates add up."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -30,7 +31,7 @@ class TaskArithmetic(Aggregator):
     formula = "delta = scale * sum_i delta_i"
 
     def __post_init__(self) -> None:
-        require(self.scale > 0, "TaskArithmetic.scale", self.scale, "must be > 0; 1 adds deltas as they are")
+        require(0 < self.scale < math.inf, "TaskArithmetic.scale", self.scale, "must be > 0 and finite; 1 adds deltas as they are")
 
     def collect(self, update: Update, round: Round) -> Partial:
         """The update with weight 1."""

@@ -36,7 +36,7 @@ class Ties(RowRule):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(0 < self.density <= 1, "Ties.density", self.density, "must be in (0, 1]; 1 keeps every element")
-        require(self.scale > 0, "Ties.scale", self.scale, "must be > 0")
+        require(0 < self.scale < math.inf, "Ties.scale", self.scale, "must be > 0 and finite")
 
     @property
     def laws(self) -> frozenset[str]:

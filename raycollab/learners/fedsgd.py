@@ -44,13 +44,15 @@ class FedSGD(Learner):
                 f"them, or choose a learner that takes steps, such as SGD(steps=1)"
             )
         total = torch.zeros_like(params)
+        totals = problem.model.split(total)
 
         def add(model: FlatModel, factor: float) -> None:
             del factor
-            total.add_(torch.cat([grad.float() for grad in model.shared_grads]))
+            for sum, grad in zip(totals, model.shared_grads, strict=True):
+                sum.add_(grad)
 
         update = _Summed(batch_size=self.batch_size).train(problem, params, round, add)
-        gradient = total / max(update.scalars["examples"], 1.0)
+        gradient = total.div_(max(update.scalars["counted"], 1.0)
         scalars = {**update.scalars, "steps": 1.0, "effective_steps": 1.0}
         return replace(update, vectors={**update.vectors, DELTA: -gradient}, scalars=scalars), state
 

@@ -2,7 +2,7 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +17,7 @@ from raycollab.spec import BUFFERS, DELTA
 from raycollab.task import Problem
 from raycollab.types import Batch, Round, State, Update
 
-REPORTED = ("loss", "steps", "effective_steps", "examples")  # scalars of every local learner's update
+REPORTED = ("loss", "steps", "effective_steps", "counted")  # scalars of every local learner's update
 Step = Callable[[FlatModel, float], None]  # changes the parameters in place, given their gradients and a factor on lr
 
 
@@ -85,9 +85,12 @@ class LocalLearner(Learner):
     def begin(self, model: FlatModel, state: State) -> Stepper:
         """Set the optimizer up for a round, with what the agent remembers; `state` stays as it is."""
 
-    def effective_steps(self, steps: int) -> float:
-        """How many plain SGD steps this many steps amount to: the norm |a|_1 of FedNova; here one each."""
-        return float(steps)
+    def effective_steps(self, factors: Sequence[float]) -> float:
+        """How many plain SGD steps at the full rate the steps amount to, given the schedule's factor in each of them.
+
+        It is the norm |a|_1 of FedNova; here each step counts by its factor.
+        """
+        return float(sum(factors))
 
     def update(self, problem: Problem, params: Tensor, state: State, round: Round) -> tuple[Update, State]:
         """Take this round's steps."""
@@ -107,7 +110,8 @@ class LocalLearner(Learner):
             params: Where to start [d].
             round: Gives the buffers and the seeds of the batches.
             step: Takes one step.
-        Returns: delta [d], buffers [b]; scalars loss (mean over the examples seen), steps, effective_steps, examples.
+        Returns: delta [d], buffers [b]; scalars loss (mean over what was seen), steps, effective_steps, and counted:
+            what `Task.count` counted in the batches, be it examples or tokens, all passes together.
         Raises: UpdateError if the loss is not finite.
         """
         model = problem.model
@@ -116,19 +120,19 @@ class LocalLearner(Learner):
         start = model.read() if model.lossy else params
         model.module.train()
         total_loss = torch.zeros((), device=model.device)
-        num_examples = num_steps = 0
+        counted, factors = 0, list[float]()
         factor = self._factors(problem, round)
         size, passes = self.batch_size, self.epochs
         for batch in problem.batches(round, batch_size=size, epochs=passes, steps=self.steps, drop_last=self.drop_last):
             loss = self.gradient(problem, batch)
             if self.max_grad_norm is not None:
                 clip_gradients(model, self.max_grad_norm)
-            step(model, factor(num_steps))
+            factors.append(factor(len(factors)))
+            step(model, factors[-1])
             count = problem.task.count(batch)
             total_loss += loss * count
-            num_examples += count
-            num_steps += 1
-        mean_loss = total_loss.item() / max(num_examples, 1)
+            counted += count
+        mean_loss = total_loss.item() / max(counted, 1)
         if not math.isfinite(mean_loss):
             raise UpdateError(
                 f"agent {problem.agent!r}: the loss is {mean_loss} in round {round.index}; "
@@ -139,9 +143,9 @@ class LocalLearner(Learner):
             vectors[BUFFERS] = model.read_buffers().sub_(buffers)
         scalars = {
             "loss": mean_loss,
-            "steps": float(num_steps),
-            "effective_steps": self.effective_steps(num_steps),
-            "examples": float(num_examples),
+            "steps": float(len(factors)),
+            "effective_steps": self.effective_steps(factors),
+            "counted": float(counted),
         }
         weight = float(problem.shard.num_examples("train"))
         return Update(problem.agent, weight, vectors, scalars, round.base_version)

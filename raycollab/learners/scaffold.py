@@ -10,7 +10,6 @@ from raycollab.config import require
 from raycollab.learners.base import Learner
 from raycollab.learners.sgd import SGD
 from raycollab.params import FlatModel
-from raycollab.spec import DELTA
 from raycollab.task import Problem
 from raycollab.types import Round, State, Update
 
@@ -25,21 +24,24 @@ class Scaffold(Learner):
     does. Each agent remembers its own c_i.
 
     Args:
-        learner: Takes the steps; plain SGD, because the agent's control is read off its learning rate.
+        learner: Takes the steps; plain SGD.
         option: 1 takes the gradient at the round's parameters over the whole shard as the agent's new control, one more
-            pass over the data; 2 reads it off the steps.
+            pass over the data; 2 the mean of the steps' gradients.
     Source: Karimireddy et al., ICML 2020, arXiv 1910.06378, Algorithm 1. |S| counts the agents that were asked, so a
-        failed one makes c move a little less far.
+        failed one makes c move a little less far. Its option 2 reads the mean gradient along the path off the delta,
+        c_i - c - delta / (K lr); here it is added up step by step: the same number at a constant rate, and one also
+        where a schedule makes the rate small or 0. Gradients count as clipped, and without weight decay.
     """
 
     learner: SGD
     option: int = 2
 
-    formula = "grad += c - c_i;  then c_i = grad at w_round (1), or c_i - c - delta / (K lr) (2)"
+    formula = "grad += c - c_i;  then c_i = grad at w_round (1), or mean of the K steps' grad (2)"
     needs: ClassVar[tuple[str, ...]] = (CONTROL,)
     sends: ClassVar[tuple[str, ...]] = (CONTROL,)
 
     def __post_init__(self) -> None:
+        require(isinstance(self.learner, SGD), "Scaffold.learner", self.learner, "must be SGD: a control is a gradient")
         require(self.option in (1, 2), "Scaffold.option", self.option, "must be 1 or 2")
         momentum = self.learner.momentum
         require(momentum == 0, "Scaffold.learner.momentum", momentum, "must be 0: a control is a mean gradient")
@@ -52,30 +54,34 @@ class Scaffold(Learner):
         """Take corrected steps; send the delta and the change of the agent's control."""
         own, common = state[CONTROL], round.vectors[CONTROL]
         after = self._gradient(problem, params, round) if self.option == 1 else None
-        correction = problem.model.split(common - own)
-
-        rates: list[float] = []
+        correction, total = problem.model.split(common - own), torch.zeros_like(params)
+        totals = problem.model.split(total)
 
         def step(model: FlatModel, factor: float) -> None:
-            for grad, part in zip(model.shared_grads, correction, strict=True):
+            for grad, part, sum in zip(model.shared_grads, correction, totals, strict=True):
+                if self.option == 2:
+                    sum.add_(grad)
                 grad.add_(part)
-            rates.append(self.learner.lr * factor)
             self.learner.step(model, [], factor)
 
         update = self.learner.train(problem, params, round, step)
         if after is None:
-            after = own - common - update.vectors[DELTA] / sum(rates)
+            after = total / update.scalars["steps"]
         change = (after - own) * round.scalars["participation"]
         return update.with_vectors(**{CONTROL: change}), {CONTROL: after}
 
     def _gradient(self, problem: Problem, params: Tensor, round: Round) -> Tensor:
-        """Mean gradient over the shard at params [d]."""
+        """Mean gradient over the shard at params [d]; what is private stays as it was, also BatchNorm's statistics."""
         model = problem.model
+        private = model.private()
         model.load(params, round.vectors.get("buffers"))
-        total, num_examples = torch.zeros_like(params), 0
+        total, count = torch.zeros_like(params), 0
+        totals = model.split(total)
         for batch in problem.batches(round, batch_size=self.learner.batch_size, epochs=1):
             self.learner.gradient(problem, batch)
-            count = problem.task.count(batch)
-            total.add_(torch.cat([grad.float() for grad in model.shared_grads]), alpha=count)
-            num_examples += count
-        return total / max(num_examples, 1)
+            weight = problem.task.count(batch)
+            for sum, grad in zip(totals, model.shared_grads, strict=True):
+                sum.add_(grad, alpha=weight)
+            count += weight
+        model.load_private(private)
+        return total.div_(max(count, 1))

@@ -1,5 +1,6 @@
 """Stochastic gradient descent on the flat vector."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -57,11 +58,25 @@ class SGD(LocalLearner):
 
         return Stepper(step, lambda: {"velocity": velocities} if self.keep_momentum else {})
 
-    def effective_steps(self, steps: int) -> float:
-        """With momentum a gradient counts in all steps after it: Wang et al., arXiv 2007.07481, section 4.1."""
-        rho = self.momentum
-        ahead = rho * rho if self.nesterov else rho
-        return (steps - ahead * (1 - rho**steps) / (1 - rho)) / (1 - rho)
+    def effective_steps(self, factors: Sequence[float], pull: float = 0.0) -> float:
+        """With momentum a gradient counts in all steps after it: Wang et al., arXiv 2007.07481, section 4.1.
+
+        Exact under any schedule. Weight decay is a part of the gradient, and what a kept velocity brings from earlier
+        rounds does not count.
+
+        Args:
+            factors: The schedule's factor in each step.
+            pull: lr * mu of a proximal term, which takes this share of what has been moved in every later step.
+        """
+        total, by_params, by_velocity = 0.0, 1.0, 0.0  # how far the end moves with either of them before a step
+        for factor in reversed(factors):
+            move = factor * by_params
+            by_velocity += move * (self.momentum if self.nesterov else 1.0)
+            by_gradient = by_velocity + (move if self.nesterov else 0.0)
+            total += abs(by_gradient)
+            by_params -= pull * by_gradient
+            by_velocity *= self.momentum
+        return total
 
     def step(self, model: FlatModel, velocities: list[Tensor], factor: float = 1.0) -> None:
         """One step in place on the model's flat buffers, given their gradients and a factor on lr."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from raycollab.agent import Agent, LiveAgent, Offer
-from raycollab.aggregation import Partial, add_up
+from raycollab.aggregation import Partial, WeightedSum, add_up
 from raycollab.chains import Chain
 from raycollab.checkpoint import load_state, save_state
 from raycollab.codecs import Codec
@@ -130,7 +130,8 @@ class Host:
             live = self._agents[name]
             with seeded(round.seed_for("torch", name), self._device):
                 update, report = live.update(round, assignment, stop)
-                return self._aggregator.collect(update, round), report
+                partial = self._aggregator.collect(update, round)
+                return (partial if isinstance(partial, WeightedSum) else _on_cpu(partial)), report
         except Exception as error:  # whatever a party's code raises is data: it costs this agent this round
             return _failure(name, error)
 

@@ -1,10 +1,12 @@
 """Clipping by norm."""
 
+import math
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from raycollab.config import require
+from raycollab.norms import l2_norm
 from raycollab.transforms.base import Transform
 from raycollab.types import State
 
@@ -23,10 +25,10 @@ class ClipNorm(Transform):
     formula = "delta * min(1, max_norm / |delta|)"
 
     def __post_init__(self) -> None:
-        require(self.max_norm > 0, "ClipNorm.max_norm", self.max_norm, "must be > 0")
+        require(0 < self.max_norm < math.inf, "ClipNorm.max_norm", self.max_norm, "must be > 0 and finite")
 
     def update(self, delta: Tensor, state: State, params: Tensor, *, seed: int) -> tuple[Tensor, State]:
         """Clip."""
         del params, seed
-        norm = delta.norm()
+        norm = l2_norm(delta)
         return (delta * (self.max_norm / norm) if norm > self.max_norm else delta), state

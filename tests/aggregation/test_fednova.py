@@ -1,6 +1,9 @@
+from dataclasses import replace
+
 import torch
 
 from raycollab.aggregation import FedNova, Mean, add_up
+from raycollab.spec import Coverage, Segments
 from raycollab.types import Round, Update
 
 ROUND = Round(1, 0, 0, {})
@@ -26,3 +29,35 @@ def test_equal_steps_are_the_mean():
 def test_an_agent_that_took_no_step_counts_as_one():
     still = Update("a", 1.0, {"delta": torch.zeros(2)}, {"effective_steps": 0.0})
     assert torch.equal(merged(FedNova(), still), torch.zeros(2))
+
+
+def test_less_than_one_step_is_no_whole_one():
+    """Steps .5 and 2.5 of equal weight: directions 4 and 0 average to 2, times 1.5; alone it is the agent's own."""
+    half = Update("a", 1.0, {"delta": torch.tensor([2.0, 0.0])}, {"effective_steps": 0.5})
+    more = Update("b", 1.0, {"delta": torch.tensor([0.0, 0.0])}, {"effective_steps": 2.5})
+    assert merged(FedNova(), half).tolist() == [2.0, 0.0]
+    assert merged(FedNova(), half, more).tolist() == [3.0, 0.0]
+
+
+def test_an_agent_without_steps_is_one_of_a_single_step_in_the_mean_too():
+    still = Update("a", 1.0, {"delta": torch.zeros(2)}, {"effective_steps": 0.0})
+    three = Update("b", 1.0, {"delta": torch.full((2,), 3.0)}, {"effective_steps": 3.0})
+    one = replace(still, scalars={"effective_steps": 1.0})
+    assert torch.equal(merged(FedNova(), still, three), merged(FedNova(), one, three))
+    assert merged(FedNova(), still, three).tolist() == [1.0, 1.0]  # (0 + 1) / 2 * (1 + 3) / 2
+
+
+def test_an_element_goes_as_far_as_those_who_hold_it():
+    """a holds element 0, b element 1, c both: of a and c the means are 1 and 6 steps, of b and c .75 and 2 steps."""
+    a, b = (
+        Update(name, 1.0, {"delta": torch.tensor([value])}, {"effective_steps": steps}, coverage=part)
+        for name, value, steps, part in (("a", 10.0, 10.0, _holds(0)), ("b", 1.0, 2.0, _holds(1)))
+    )
+    c = Update("c", 1.0, {"delta": torch.tensor([2.0, 2.0])}, {"effective_steps": 2.0})
+    assert merged(FedNova(), a, b).tolist() == [10.0, 1.0]
+    assert merged(FedNova(), a, b, c).tolist() == [6.0, 1.5]
+    assert merged(FedNova(), b, c, a).tolist() == [6.0, 1.5]
+
+
+def _holds(element):
+    return Coverage(Segments(2, ((element, element + 1),)), Segments.all(0))

@@ -172,6 +172,25 @@ class FailsInRound(rc.SGD):
         return super().update(problem, params, state, round)
 
 
+@dataclass(frozen=True)
+class Broken(rc.SGD):
+    """Never delivers."""
+
+    def update(self, problem, params, state, round):
+        raise RuntimeError("broken")
+
+
+@pytest.mark.parametrize("mode", [rc.Buffered(1), rc.Buffered(2), rc.Cyclic()], ids=repr)
+def test_a_broken_agent_does_not_stop_a_mode_that_can_take_another(mode):
+    """The next attempt goes on from where the mode is: the next one ready, the next one's turn."""
+    policy = rc.FailureConfig(min_agents=mode.updates_per_round(8))
+    done = train(digits([ONE_STEP] * 7 + [Broken()], mode=mode, rounds=12, failure=policy, **QUICK))
+    assert [report.index for report in done.reports] == list(range(1, 13))
+    again = [report for report in done.reports if report.attempts > 1]
+    assert again
+    assert {failure.agent for report in again for failure in report.failures} == {"agent-7"}
+
+
 def test_an_agent_that_failed_is_idle_and_starts_again():
     """Of two agents that take turns, the one whose update failed comes back with one of a newer version."""
     mode = rc.Buffered(2, durations=rc.PerAgent({}))

@@ -71,6 +71,17 @@ class Without(rc.Selection):
         return [candidate.name for candidate in candidates if candidate.name != self.name]
 
 
+@pytest.mark.parametrize("transform", [rc.Sign(1e-3), rc.RandomK(0.1), rc.TopK(0.1)], ids=repr)
+@pytest.mark.parametrize("how", ["nan", "inf"])
+def test_a_transform_does_not_hide_a_spoilt_update(how, transform):
+    """The sign of NaN is 0, and most of its elements are not drawn: unseen, it would stay in the agent's memory."""
+    bad = Sends(lr=0.1, steps=1, how=how)
+    done = train(digits([ONE_STEP] * 7 + [bad], transform, rc.Mean(), rounds=2))
+    for report in done.reports:
+        assert [(failure.agent, failure.error) for failure in report.failures] == [("agent-7", "UpdateError")]
+    assert done.remembered("agent-7") is None
+
+
 def test_an_unspoilt_update_of_the_same_learner_is_taken():
     done = train(digits([ONE_STEP] * 7 + [Sends(lr=0.1, steps=2)], rounds=1))
     assert done.reports[0].failures == ()
