@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from raycollab.chains import Chain
-from raycollab.config import require
+from raycollab.config import Settings, require
 from raycollab.data import Shard, Source
 from raycollab.errors import ConfigError, DataError, TaskMismatchError, UpdateError
 from raycollab.learners import Learner
@@ -27,7 +27,7 @@ _LARGEST_NORM = 1e32  # of weight times vector: a million of these still add up 
 
 
 @dataclass(frozen=True)
-class Agent:
+class Agent(Settings):
     """What a party brings. A value: nothing is opened before the agent runs on its own node.
 
     Args:
@@ -169,7 +169,7 @@ class LiveAgent:
         remembers = self._remember(round.index, kept, memory)
         report = AgentReport(
             agent=self.agent.name,
-            examples=int(update.scalars.get("examples", self._shard.num_examples("train"))),
+            examples=int(update.scalars.get("counted", self._shard.num_examples("train"))),
             loss=update.scalars.get("loss", float("nan")),
             seconds=time.perf_counter() - start,
             num_bytes=sum(vector.numel() * vector.element_size() for vector in update.vectors.values()),

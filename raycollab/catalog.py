@@ -1,4 +1,4 @@
-"""Every exported rule on a page: what it computes, with which arguments, at what cost in memory, and from where."""
+"""Everything that an experiment can name, on a page: what it does, with which arguments, and from where."""
 
 import difflib
 import re
@@ -12,30 +12,61 @@ from raycollab.aggregation import Aggregator, Product, Stack
 from raycollab.attacks.attack import KINDS
 from raycollab.attacks.base import Misbehaviour
 from raycollab.codecs import Codec
+from raycollab.data import Partition, Source
 from raycollab.errors import ConfigError
 from raycollab.learners import Learner
-from raycollab.modes import Mode
+from raycollab.models import Model
+from raycollab.modes import Durations, Mode
+from raycollab.population import Population
+from raycollab.recipe import import_named
+from raycollab.schedules import Schedule
 from raycollab.selection import Selection
+from raycollab.task import Task
 from raycollab.transforms import Transform
 
-_WIDTH = 100
-_KINDS: dict[str, tuple[type, str]] = {
-    "learners": (Learner, "how agents learn"),
-    "aggregators": (Aggregator, "how their updates become one: the one aggregator of a chain"),
-    "transforms": (Transform, "left of the aggregator on each agent, right of it on the driver"),
-    "codecs": (Codec, "how vectors are written on the wire: upload, broadcast"),
-    "modes": (Mode, "which version agents start from, and whom a round waits for"),
-    "selections": (Selection, "who takes part in a round: select"),
-    "attacks": (Misbehaviour, "agents that misbehave, for testing a rule: attack.kind"),
+WIDTH = 100
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What the classes of one base have in common.
+
+    Args:
+        base: What they derive from.
+        place: The keys of an experiment where they belong.
+        meaning: What they are for, in a line.
+    """
+
+    base: type
+    place: str
+    meaning: str
+
+
+ALL_KINDS: dict[str, Kind] = {
+    "tasks": Kind(Task, "task", "what is learned: the model, its loss and its metrics"),
+    "models": Kind(Model, "a task's net", "the network of a task"),
+    "populations": Kind(Population, "agents", "who the agents are: named one by one, or one data set dealt out"),
+    "sources": Kind(Source, "test, source, shard or public", "where data is"),
+    "partitions": Kind(Partition, "a Split's partition", "who holds what of one data set"),
+    "learners": Kind(Learner, "learner or learners", "how agents learn"),
+    "aggregators": Kind(Aggregator, "chain", "how their updates become one: the one aggregator of a chain"),
+    "transforms": Kind(Transform, "chain", "left of the aggregator on each agent, right of it on the driver"),
+    "codecs": Kind(Codec, "upload or broadcast", "how vectors are written on the wire"),
+    "modes": Kind(Mode, "mode", "which version agents start from, and whom a round waits for"),
+    "durations": Kind(Durations, "a mode's durations", "how long agents take, as a mode simulates it"),
+    "schedules": Kind(Schedule, "schedule", "a factor on a rate over the run"),
+    "selections": Kind(Selection, "select", "who takes part in a round"),
+    "attacks": Kind(Misbehaviour, "attack.kind", "agents that misbehave, for testing a rule"),
 }
+_PACKAGES = ("data", "models", "tasks")  # their classes are not all names of raycollab itself
 
 
 @dataclass(frozen=True)
 class Rule:
-    """An exported rule.
+    """A class that an experiment can name.
 
     Args:
-        kind: "learners", "aggregators", "transforms", "codecs", "modes", "selections" or "attacks".
+        kind: "learners", "aggregators", "transforms" or another key of ALL_KINDS.
         name: What an experiment calls it.
         form: The class.
     """
@@ -85,43 +116,101 @@ class Rule:
 
 
 def rules() -> list[Rule]:
-    """Every concrete class of a kind among raycollab's public names, by kind and name."""
-    public = [getattr(raycollab, name) for name in raycollab.__all__ if name[0].isupper()]
-    known = {**{form.__name__: form for form in public if isinstance(form, type)}, **KINDS}
+    """Every concrete class of a kind that has a public name and settings that a file can hold, by kind and name."""
+    modules = [raycollab, *(getattr(raycollab, name) for name in _PACKAGES)]
+    names = {name: module for module in modules for name in module.__all__ if name[0].isupper()}
+    public = [getattr(module, name) for name, module in names.items()]
+    settings = [form for form in public if isinstance(form, type) and is_dataclass(form) and not isabstract(form)]
+    known = {**{form.__name__: form for form in settings}, **KINDS}
     return [
         Rule(kind, name, known[name])
-        for kind, (base, _) in _KINDS.items()
+        for kind, about in ALL_KINDS.items()
         for name in sorted(known, key=str.lower)
-        if issubclass(known[name], base) and not isabstract(known[name])
+        if issubclass(known[name], about.base) and not isabstract(known[name])
     ]
 
 
-def listing() -> str:
-    """All rules by kind, a few lines each."""
+def index(width: int = WIDTH) -> str:
+    """All rules by kind, a line each."""
+    found = rules()
+    longest = max(len(rule.name) for rule in found)
+    lines: list[str] = []
+    for kind in ALL_KINDS:
+        lines += [_heading(kind), ""]
+        lines += [_line(rule, longest, width) for rule in found if rule.kind == kind]
+        lines.append("")
+    more = "`raycollab rules NAME` prints one in full, `raycollab rules learners` a kind, `raycollab rules --all` all."
+    return "\n".join([*lines, *textwrap.wrap(more, width)])
+
+
+def listing(kinds: tuple[str, ...] = tuple(ALL_KINDS)) -> str:
+    """The rules of these kinds, a few lines each."""
     found = rules()
     lines: list[str] = []
-    for kind, (_, meaning) in _KINDS.items():
-        mine = [rule for rule in found if rule.kind == kind]
-        lines += [f"{kind.upper()}  {meaning}" if mine else f"{kind.upper()}  {meaning} (none yet)", ""]
-        for rule in mine:
+    for kind in kinds:
+        lines += [_heading(kind), ""]
+        for rule in (rule for rule in found if rule.kind == kind):
             lines += [*_entry(rule), ""]
     return "\n".join([*lines, "`raycollab rules NAME` prints one in full."])
 
 
-def full(name: str) -> str:
-    """One rule with all that its docstring says.
+def page(name: str) -> str:
+    """What a name stands for: all rules of a kind, a rule of raycollab, or one of your own as package.module.Name.
 
-    Raises: ConfigError for a name that no rule has.
+    Raises: ConfigError for a name that is none of these.
     """
+    if name.lower() in ALL_KINDS:
+        return listing((name.lower(),))
     found = {rule.name.lower(): rule for rule in rules()}
     rule = found.get(name.lower())
-    if rule is None:
-        close = difflib.get_close_matches(name.lower(), found, n=1)
-        guess = f"; did you mean {found[close[0]].name!r}?" if close else ""
-        raise ConfigError(f"there is no rule {name!r}{guess}; `raycollab rules` lists all")
+    if rule is not None:
+        return full(rule)
+    if "." in name:
+        return full(_own(name))
+    names = {**{kind: kind for kind in ALL_KINDS}, **{lower: rule.name for lower, rule in found.items()}}
+    close = difflib.get_close_matches(name.lower(), names, n=1)
+    guess = f"; did you mean {names[close[0]]!r}?" if close else ""
+    raise ConfigError(
+        f"there is no rule {name!r}{guess}; `raycollab rules` lists all; one of your own is named as "
+        f"package.module.Name"
+    )
+
+
+def full(rule: Rule) -> str:
+    """One rule with all that its docstring says."""
     lines = [*_signature(rule, indent=""), "", rule.text]
-    facts = {"formula": rule.formula, "memory": rule.memory, "kind": f"{rule.kind}: {_KINDS[rule.kind][1]}"}
+    kind = ALL_KINDS[rule.kind]
+    facts = {
+        "formula": rule.formula,
+        "memory": rule.memory,
+        "kind": f"{rule.kind}: {kind.meaning}",
+        "belongs in": kind.place,
+    }
     return "\n".join([*lines, "", *(f"{title}: {value}" for title, value in facts.items() if value)])
+
+
+def _own(path: str) -> Rule:
+    """A user's class; it is imported."""
+    form = import_named(path)
+    bases = {kind: about.base for kind, about in ALL_KINDS.items()}
+    kind = next((kind for kind, base in bases.items() if isinstance(form, type) and issubclass(form, base)), None)
+    if kind is None:
+        raise ConfigError(
+            f"{path} is nothing that an experiment can name: derive it from one of "
+            f"{', '.join(base.__name__ for base in bases.values())}"
+        )
+    return Rule(kind, form.__name__, form)
+
+
+def _heading(kind: str) -> str:
+    about = ALL_KINDS[kind]
+    return f"{kind.upper()}  {about.meaning} ({about.place})"
+
+
+def _line(rule: Rule, longest: int, width: int) -> str:
+    """A rule in the index."""
+    room = max(width - longest - 4, 20)
+    return f"  {rule.name:{longest}}  {textwrap.shorten(rule.summary, room, placeholder=' ...')}"
 
 
 def _entry(rule: Rule) -> Iterator[str]:
@@ -140,10 +229,10 @@ def _signature(rule: Rule, *, indent: str) -> list[str]:
     """The name and its arguments, cut between arguments."""
     start = f"{indent}{rule.name}("
     lines = [start]
-    for index, argument in enumerate(rule.arguments):
-        last = index == len(rule.arguments) - 1
+    for number, argument in enumerate(rule.arguments):
+        last = number == len(rule.arguments) - 1
         piece = argument if last else f"{argument}, "
-        if len(lines[-1]) + len(piece) > _WIDTH and lines[-1] != start:
+        if len(lines[-1]) + len(piece) > WIDTH and lines[-1] != start:
             lines[-1] = lines[-1].rstrip()
             lines.append(" " * min(len(start), len(indent) + 4))
         lines[-1] += piece
@@ -152,7 +241,7 @@ def _signature(rule: Rule, *, indent: str) -> list[str]:
 
 
 def _wrapped(text: str, indent: int = 4) -> list[str]:
-    return textwrap.wrap(text, _WIDTH, initial_indent=" " * indent, subsequent_indent=" " * indent)
+    return textwrap.wrap(text, WIDTH, initial_indent=" " * indent, subsequent_indent=" " * indent)
 
 
 def _argument(field: Field) -> str:

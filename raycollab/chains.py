@@ -1,6 +1,6 @@
 """A chain: transforms left of the aggregator run on each agent, those right of it on the driver."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -93,6 +93,16 @@ class Pipeline:
             delta, after = transform.update(delta, state[index], params, seed=derive_seed(seed, index))
             states.append(after)
         return update.with_vectors(**{DELTA: delta}), states
+
+
+def as_chain(steps: Chain | Step | Iterable[Step]) -> Chain:
+    """A chain as it is, of a single step, or of several.
+
+    Raises: ConfigError unless exactly one step is an aggregator.
+    """
+    if isinstance(steps, Chain):
+        return steps
+    return Chain((steps,) if isinstance(steps, Step | type) or not isinstance(steps, Iterable) else tuple(steps))
 
 
 def chain(*steps: Step) -> Chain:

@@ -1,6 +1,7 @@
 """The command line. Help is static and comes at once; torch and ray are imported only by what needs them."""
 
 import argparse
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -8,11 +9,12 @@ from typing import Any
 
 from raycollab.errors import ConfigError, RaycollabError
 
-_OPTIONS = ("--help", "--version", "--print-config", "--address", "--data", "--out", "--trust")
+_OPTIONS = ("--help", "--version", "--print-config", "--address", "--data", "--out", "--trust", "--all")
 _OVERRIDES = """Any setting of the experiment can be overridden as --key.sub=value, for example:
 
   raycollab run --run.num_rounds=5 --run.seed=1
   raycollab run my.yaml --run.name=trial --agents.partition.alpha=0.1 --scaling.gpus_per_host=0.5
+  raycollab run my.yaml --chain.0.max_norm=5 --agents.learners.0.lr=0.2   (elements of lists count from 0)
 
 `raycollab run --print-config` shows them all. Exit codes: 0 done, 1 the run failed, 2 a setting is not accepted,
 130 interrupted."""
@@ -76,8 +78,11 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     predict.add_argument("data", help="Parquet file with the task's input columns")
     predict.add_argument("--trust", action="append", default=[], help="package that the model's recipe may import from")
     predict.add_argument("--out", required=True, help="Parquet file to write")
-    rules = add("rules", _rules, "list every rule: learners, aggregators, transforms, modes, attacks and more")
-    rules.add_argument("name", nargs="?", help="print this one in full, such as Median")
+    rules = add("rules", _rules, "list what an experiment can name: tasks, data, learners, aggregators, modes and more")
+    rules.add_argument(
+        "name", nargs="?", help="a kind, such as learners; one in full, such as Median; or your own package.module.Name"
+    )
+    rules.add_argument("--all", action="store_true", help="print every kind at length")
     parser.add_argument("--version", action="version", version=_version())
     own, overrides = _separate(arguments)
     known = parser.parse_args(own)
@@ -97,7 +102,8 @@ def _separate(arguments: list[str]) -> tuple[list[str], list[str]]:
         elif "=" in argument:
             overrides.append(argument)
         else:
-            overrides += [argument, *([value] if (value := next(rest, None)) is not None else [])]
+            value = next(rest, None)
+            overrides.append(argument if value is None else f"{argument}={value}")
     return own, overrides
 
 
@@ -149,5 +155,9 @@ def _predict(command: argparse.Namespace, overrides: list[str]) -> int:
 def _rules(command: argparse.Namespace, overrides: list[str]) -> int:
     del overrides
     catalog = import_module("raycollab.catalog")
-    sys.stdout.write(f"{catalog.listing() if command.name is None else catalog.full(command.name)}\n")
+    if command.name is not None:
+        text = catalog.page(command.name)
+    else:
+        text = catalog.listing() if command.all else catalog.index(shutil.get_terminal_size((catalog.WIDTH, 0)).columns)
+    sys.stdout.write(f"{text}\n")
     return 0

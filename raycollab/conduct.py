@@ -66,11 +66,13 @@ def _finish(driver: Driver, cards: Sequence[AgentCard], began: float) -> Result:
         cards=cards,
         rounds=len(history),
         report=report,
+        private=driver.private,
     )
     facts = {
         "versions": versions(),
         "metrics": metrics,
         "fingerprint": driver.offer.fingerprint.digest(),
+        "private": list(driver.private),
         "reader": to_plain(driver.shared_set.reader()),
     }
     save_model(folder.storage.child("model"), plan.task, driver.module(), card=card, facts=facts)
@@ -85,7 +87,15 @@ def _finish(driver: Driver, cards: Sequence[AgentCard], began: float) -> Result:
     }
     folder.write_json("result.json", {**summary, "stop_reason": driver.stop_reason})
     return Result(
-        folder.path, metrics, history, agents, driver.statistics, plan.task.primary, driver.stop_reason, seconds
+        folder.path,
+        metrics,
+        history,
+        agents,
+        driver.statistics,
+        plan.task.primary,
+        driver.stop_reason,
+        seconds,
+        driver.private,
     )
 
 

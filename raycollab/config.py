@@ -7,6 +7,11 @@ import operator
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from inspect import signature
+from os import PathLike
+from types import NoneType, UnionType
+from typing import Any, Self, SupportsFloat, SupportsInt, get_args, get_origin
 
 from raycollab.errors import ConfigError
 
@@ -16,7 +21,53 @@ _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
     "<": operator.lt,
 }
+_NAMES = {
+    bool: "True or False",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    tuple: "a list or tuple",
+    NoneType: "None",
+}
+_ACCEPTED: dict[type, tuple[type, ...]] = {
+    bool: (SupportsInt,),
+    int: (SupportsFloat,),
+    float: (SupportsFloat,),
+    str: (str, PathLike),
+    tuple: (list, tuple),
+    NoneType: (NoneType,),
+}
 _TARGET = re.compile(r"\s*([\w.]+)\s*(>=|<=|>|<)\s*([-+0-9.eE]+)\s*")
+
+
+class Settings:
+    """Base of frozen dataclasses: a value of another type is refused by name, before `__post_init__` compares it."""
+
+    def __new__(cls, *values: object, **named: object) -> Self:
+        """Check what is given against the types of the fields; only numbers, flags, text and lists are looked at."""
+        kind: type = cls
+        names, kinds = _form(kind)
+        for name, value in (*zip(names, values, strict=False), *named.items()):
+            wanted = _wanted(kinds[name], value) if name in kinds else ""
+            require(not wanted, f"{cls.__name__}.{name}", value, f"must be {wanted}")
+        return super().__new__(cls)
+
+
+@cache
+def _form(kind: type) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """Names of a class's arguments in order, and the types of its fields."""
+    return tuple(signature(kind).parameters), {
+        name: field.type for name, field in getattr(kind, "__dataclass_fields__", {}).items()
+    }
+
+
+def _wanted(kind: Any, value: object) -> str:
+    """What belongs into a field of this type if the value does not; empty if it does, or if that cannot be told."""
+    kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+    names = [_NAMES.get(get_origin(each) or each) for each in kinds]
+    if None in names or any(isinstance(value, _ACCEPTED[get_origin(each) or each]) for each in kinds):
+        return ""
+    return " or ".join(name for name in names if name)
 
 
 def require(condition: bool, setting: str, value: object, accepted: str) -> None:
@@ -53,7 +104,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class RunConfig:
+class RunConfig(Settings):
     """What to run, and when to stop.
 
     Args:
@@ -98,7 +149,7 @@ class RunConfig:
 
 
 @dataclass(frozen=True)
-class ScalingConfig:
+class ScalingConfig(Settings):
     """What the run takes of the machine or cluster. But for threads_per_host it changes the speed, never the result.
 
     Args:
@@ -141,7 +192,7 @@ class ScalingConfig:
 
 
 @dataclass(frozen=True)
-class FailureConfig:
+class FailureConfig(Settings):
     """What to do when agents fail.
 
     Args:
@@ -186,7 +237,7 @@ class FailureConfig:
 
 
 @dataclass(frozen=True)
-class CheckpointConfig:
+class CheckpointConfig(Settings):
     """What to keep of a run.
 
     Args:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
@@ -12,9 +13,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from raycollab.checkpoint import RunFolder, load_state
 from raycollab.data import LABEL, Parquet, Shard, Source
 from raycollab.errors import ConfigError, DataError, ModelError, RunFolderError
 from raycollab.metrics import Statistics
+from raycollab.misfit import described, explained, inputs_of
 from raycollab.recipe import from_plain, to_plain
 from raycollab.storage import Storage
 from raycollab.task import Task
@@ -46,14 +49,50 @@ class TrainedModel:
         columns = (name,) if isinstance(name, str) else None
         return replace(self.reader, path=data, columns=columns, label=label)
 
-    def predict(self, columns: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Predictions for all rows of these columns: names to [n] or [n, c]."""
+    def predict(self, columns: Mapping[str, Tensor | np.ndarray]) -> dict[str, Tensor]:
+        """Predictions for all rows of these columns: names to [n] or [n, c].
+
+        Arrays of float64, numpy's default, are taken as what the model computes in.
+
+        Raises: DataError if a column is missing or the model cannot be given it.
+        """
+        given = self._tensors(columns)
+        inputs = inputs_of(self.task, given)
+        what = f"predict: the model needs {self._needed()} and cannot be given {described(inputs)}"
+        are_bytes = any(column.dtype == torch.uint8 for column in inputs.values())
+        scaled = f", bytes divided by {self.reader.scale or 255.0:g}" if are_bytes else ""
         outputs: dict[str, list[Tensor]] = {}
-        with torch.inference_mode():
-            for batch in _batches(columns):
+        with torch.inference_mode(), explained(DataError, what, f"give it as in training{scaled}"):
+            for batch in _batches(given):
                 for name, values in self.task.predict(self.module, batch).items():
                     outputs.setdefault(name, []).append(values)
         return {name: torch.cat(parts) for name, parts in outputs.items()}
+
+    def _tensors(self, columns: Mapping[str, Tensor | np.ndarray]) -> dict[str, Tensor]:
+        """The columns as tensors, float64 in the model's own type."""
+        needed = getattr(self.task, "inputs", None)
+        if not isinstance(columns, Mapping):
+            raise DataError(
+                f"predict: got a {type(columns).__name__}, and needs columns by name: "
+                f"{{{needed or 'NAME'!r}: ...}} of {self._needed()}"
+            )
+        if isinstance(needed, str) and needed not in columns:
+            raise DataError(f"predict: no column {needed!r}; there are: {', '.join(columns)}; give {self._needed()}")
+        dtype = self._dtype()
+        tensors = {name: torch.as_tensor(column) for name, column in columns.items()}
+        return {name: t.to(dtype) if t.dtype == torch.float64 else t for name, t in tensors.items()}
+
+    def _dtype(self) -> torch.dtype:
+        """What the model computes in."""
+        floats = (p.dtype for p in self.module.parameters() if p.is_floating_point())
+        return next(floats, torch.float32)
+
+    def _needed(self) -> str:
+        """Name, type and shape of the column that the model is given, as far as they are known."""
+        name = getattr(self.task, "inputs", None)
+        shape = (self.reader.shapes or {}).get(name) if isinstance(name, str) else None
+        dtype = str(self._dtype()).removeprefix("torch.")
+        return f"column {name!r} ({dtype} [n, {', '.join(map(str, shape)) if shape else '...'}])"
 
     def evaluate(self, source: Source) -> Statistics:
         """Statistics over a labelled source.
@@ -89,15 +128,18 @@ def save_model(storage: Storage, task: Task, module: nn.Module, *, card: str, fa
     storage.write_bytes(_CARD, card.encode())
 
 
-def load_model(path: str, *, task: Task | None = None, trusted: tuple[str, ...] = ()) -> TrainedModel:
+def load_model(
+    path: str, *, task: Task | None = None, agent: str | None = None, trusted: tuple[str, ...] = ()
+) -> TrainedModel:
     """Load a model from a run folder or its model/ folder.
 
     Args:
         path: A local path or any pyarrow.fs URI.
         task: The task, for models whose recipe could not be written or is of an untrusted package.
+        agent: Put this agent's private part, as the run folder's newest checkpoint has it, over the common model.
         trusted: Packages beside raycollab that the recipe may import from.
-    Raises: RunFolderError if there is no model; ConfigError for a recipe that may not be imported; ModelError if the
-        weights do not fit.
+    Raises: RunFolderError if there is no model; ConfigError for a recipe that may not be imported, or an agent that is
+        unknown or has nothing private; ModelError if the weights do not fit.
     """
     storage = Storage(path)
     folder = storage if storage.exists(_WEIGHTS) else storage.child("model")
@@ -116,6 +158,8 @@ def load_model(path: str, *, task: Task | None = None, trusted: tuple[str, ...] 
         task = from_plain(recipe, trusted=trusted)
     module = task.model()
     _load_weights(module, weights, folder.uri)
+    if agent is not None:
+        _load_private(module, RunFolder.open(path), agent)
     reader = from_plain(config["reader"]) if config.get("reader") else AS_IT_IS
     return TrainedModel(module.eval(), task, reader)
 
@@ -169,6 +213,31 @@ def _stored_names(state: Mapping[str, Tensor]) -> list[str]:
             (tensor.data_ptr() if tensor.numel() else id(tensor), tuple(tensor.shape), tensor.stride()), name
         )
     return list(seen.values())
+
+
+def _load_private(module: nn.Module, folder: RunFolder, agent: str) -> None:
+    """Copy an agent's private part of the newest checkpoint into a module."""
+    found = folder.latest_checkpoint()
+    if found is None:
+        raise RunFolderError(f"{folder.path} holds no checkpoint, and so nothing of agent {agent!r}")
+    index, driver = found
+    if agent not in driver["losses"]:
+        raise ConfigError(f"{folder.path}: there is no agent {agent!r}; its agents: {', '.join(driver['losses'])}")
+    kept = load_state(folder.agents_of(index), agent)
+    private = kept["state"]["private"] if kept else None
+    if not private:
+        raise ConfigError(
+            f"{folder.path}: agent {agent!r} has no private part in the checkpoint of round {index}: nothing was kept "
+            f"out of the exchange, or it has not taken part yet; load the common model, without agent="
+        )
+    state = module.state_dict()
+    for name, tensor in private.items():
+        if name not in state or state[name].shape != tensor.shape:
+            raise ModelError(
+                f"{folder.path}: agent {agent!r} has its own {name!r} of shape {list(tensor.shape)}, which the task's "
+                f"model has not; it has a task of its own"
+            )
+        state[name].copy_(tensor)
 
 
 def _load_weights(module: nn.Module, weights: Mapping[str, Tensor], where: str) -> None:

@@ -1,7 +1,8 @@
 """The rounds: select, broadcast, collect, aggregate, evaluate, commit."""
 
+import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +23,7 @@ from raycollab.spec import BUFFERS, DELTA, PARAMS
 from raycollab.stopping import Stopping
 from raycollab.types import AgentCard, Assignment, Failure, Round, RoundReport, Update
 
+_MAX_FAILURE_LINES = 3
 Vectors = dict[str, Tensor]
 
 
@@ -61,6 +63,11 @@ class Driver:
         """The newest committed vectors."""
         return self._versions[self.version]
 
+    @property
+    def private(self) -> tuple[str, ...]:
+        """Names of the parameters and buffers that stay with each agent."""
+        return tuple(self._model.private())
+
     def module(self) -> torch.nn.Module:
         """The model with the newest committed vectors."""
         self._model.load_private(None)
@@ -82,10 +89,9 @@ class Driver:
         if failures and (
             self.plan.failure.on_agent_failure != "skip" or len(cards) < self.plan.failure.quorum(len(outcomes))
         ):
-            lines = "\n".join(f"  {failure.agent}: {failure.message}" for failure in failures)
             found = {failure.error for failure in failures}
             kind = next((k for k in (TaskMismatchError, ResourceError) if k.__name__ in found), DataError)
-            raise kind(f"{len(failures)} of {len(outcomes)} agents could not start:\n{lines}")
+            raise kind(f"{len(failures)} of {len(outcomes)} agents could not start:\n{_listed(failures)}")
         self._candidates = {card.agent: Candidate(card.agent, card.examples) for card in cards}
         self._names = [name for name in self.plan.names if name in self._candidates]
         self._restore()
@@ -125,9 +131,9 @@ class Driver:
         return self._keep(report)
 
     def _collect(self, index: int) -> tuple[Collected, int, Any]:
-        """Run the agents of a round, again if too few answer.
+        """Run the agents of a round, again if too few answer or the aggregator cannot merge what they sent.
 
-        Each attempt goes on from where the mode is: modes that take some of the selected agents take the next ones then.
+        Each attempt goes on from where the mode is: modes that take some of the selected agents take others then.
 
         Raises: QuorumError after max_attempts, or at the first failure if on_agent_failure is "stop".
         """
@@ -150,14 +156,24 @@ class Driver:
                 raise QuorumError(
                     f"round {index}: {_first(collected.failures)}; the run ends because on_agent_failure='stop'"
                 )
-            if len(collected.reports) >= needed:
+            lack = f"{who} needs {needed}" if len(collected.reports) < needed else self._unfit(collected)
+            if not lack:
                 answered = {report.agent for report in collected.reports}
                 lost = {failure.agent: failure for failure in failures if failure.agent not in answered}
                 return replace(collected, failures=tuple(lost.values())), attempt + 1, mode_state
         raise QuorumError(
             f"round {index}: {len(collected.reports)} of {len(assignments)} agents answered in the last of "
-            f"{policy.max_attempts} attempts, {who} needs {needed}; first failure: {_first(failures)}"
+            f"{policy.max_attempts} attempts, {lack}; first failure: {_first(failures)}"
         )
+
+    def _unfit(self, collected: Collected) -> str:
+        """Why the aggregator cannot merge what arrived; empty if it can."""
+        try:
+            if collected.total is not None:
+                self._chain.aggregator.check(collected.total)
+        except UpdateError as error:
+            return str(error)
+        return ""
 
     def _run(self, index: int, attempt: int, assignments: list[Assignment]) -> Collected:
         """Run assignments, those of each version together, oldest version first."""
@@ -296,6 +312,22 @@ class Driver:
 def _mean_loss(collected: Collected) -> float:
     examples = sum(report.examples for report in collected.reports)
     return sum(report.loss * report.examples for report in collected.reports) / max(examples, 1)
+
+
+def _listed(failures: Sequence[Failure]) -> str:
+    """A line on each failure; of many, the first of each of three kinds, numbers and agents' names apart."""
+    if len(failures) <= _MAX_FAILURE_LINES:
+        return "\n".join(f"  {failure.agent}: {failure.message}" for failure in failures)
+    kinds: dict[str, list[Failure]] = {}
+    for failure in failures:
+        kinds.setdefault(re.sub(r"\d+", "0", failure.message.replace(failure.agent, "")), []).append(failure)
+    shown = list(kinds.values())[:_MAX_FAILURE_LINES]
+    lines = [
+        f"  {alike[0].agent}: {alike[0].message}" + (f" ({len(alike) - 1:,} more like this)" if len(alike) > 1 else "")
+        for alike in shown
+    ]
+    others = len(failures) - sum(map(len, shown))
+    return "\n".join([*lines, *([f"  ... and {others:,} others"] if others else [])])
 
 
 def _first(failures: tuple[Failure, ...]) -> str:

@@ -7,7 +7,7 @@
     |-- TaskMismatchError    a party was offered a task that it did not approve
     |-- UpdateError          an update failed its checks and was kept out of the sum
     |-- RoundStopped         an agent was told to stop in the middle of its local steps
-    |-- QuorumError          fewer agents answered than FailureConfig.min_agents
+    |-- QuorumError          fewer agents answered than a round needs, or with nothing that can be merged
     |-- ResourceError        the cluster lacks what ScalingConfig asks for
     |-- ClusterError         the Ray cluster cannot be reached
     `-- RunFolderError       a run folder is missing, in the way, damaged or of another experiment
@@ -45,7 +45,7 @@ class RoundStopped(RaycollabError):
 
 
 class QuorumError(RaycollabError):
-    """Fewer agents answered than the failure policy requires."""
+    """Fewer agents answered than the failure policy requires, or the aggregator cannot merge what they sent."""
 
 
 class ResourceError(RaycollabError):

@@ -7,12 +7,11 @@ from typing import Any
 from raycollab.agent import Agent
 from raycollab.aggregation import Aggregator
 from raycollab.attacks import Attack
-from raycollab.chains import Chain
+from raycollab.chains import Chain, as_chain
 from raycollab.codecs import Codec
 from raycollab.config import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from raycollab.data import Source
 from raycollab.errors import ConfigError
-from raycollab.learners import REPORTED
 from raycollab.modes import Mode, Synchronous
 from raycollab.params import Exchange
 from raycollab.population import Parties, Population
@@ -24,6 +23,22 @@ from raycollab.types import Step
 
 _MAX_BLOCKS = 64
 _MAX_HOSTS = 16
+_KINDS: dict[str, tuple[type, str]] = {  # what each field must be, and an example of it
+    "task": (Task, "Classification(MLP(64, 10), 10)"),
+    "agents": (Population, "Parties((Agent(...),))"),
+    "test": (Source, "Parquet('test.parquet')"),
+    "exchange": (Exchange, "Exchange(exclude=('head.*',))"),
+    "mode": (Mode, "Synchronous()"),
+    "select": (Selection, "Uniform()"),
+    "upload": (Codec, "BFloat16()"),
+    "broadcast": (Codec, "BFloat16()"),
+    "run": (RunConfig, "RunConfig(num_rounds=20)"),
+    "scaling": (ScalingConfig, "ScalingConfig()"),
+    "failure": (FailureConfig, "FailureConfig()"),
+    "checkpoint": (CheckpointConfig, "CheckpointConfig()"),
+    "attack": (Attack, "Attack('sign_flip', 2)"),
+}
+_OPTIONAL = ("upload", "broadcast")
 # What may differ between a run and its continuation without changing what was computed so far.
 _FREE: dict[str, tuple[str, ...]] = {
     "run": ("name", "dir", "num_rounds", "target", "patience", "eval_every"),
@@ -70,10 +85,14 @@ class Experiment:
     attack: Attack = Attack()  # noqa: RUF009
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "chain", Chain(tuple(self.chain)).steps)
-        for name, kind in (("task", Task), ("agents", Population), ("test", Source), ("exchange", Exchange)):
-            if not isinstance(getattr(self, name), kind):
-                raise ConfigError(f"experiment.{name}={getattr(self, name)!r}: must be a {kind.__name__}")
+        object.__setattr__(self, "chain", as_chain(self.chain).steps)
+        for name, (kind, example) in _KINDS.items():
+            value = getattr(self, name)
+            if value is None and name in _OPTIONAL:
+                continue
+            if not isinstance(value, kind):
+                wrong = " and not its class" if isinstance(value, type) and issubclass(value, kind) else ""
+                raise ConfigError(f"experiment.{name}={value!r}: must be a {kind.__name__}{wrong}, such as {example}")
 
     @property
     def rule(self) -> Aggregator:
@@ -91,13 +110,27 @@ class Experiment:
         agents = self._parties()
         needed = set(self.rule.needs)
         for agent in agents:
-            missing = sorted(needed - {*agent.learner.sends, *REPORTED})
+            missing = sorted(needed - set(agent.learner.sends))
             if missing:
                 rule = type(self.rule).__name__
                 raise ConfigError(
                     f"agent {agent.name!r}: {rule} needs {missing}, which {type(agent.learner).__name__} does not send"
                 )
         return self.attack.members(agents, self.task)
+
+    def misbehaving(self) -> tuple[str, ...]:
+        """Who is bad, under an attack."""
+        return self.attack.bad([agent.name for agent in self._parties()]) if self.attack else ()
+
+    def warnings(self) -> list[str]:
+        """What may be meant as it is, but makes a rule fail."""
+        bad, rule = len(self.misbehaving()), self.rule
+        tolerated = getattr(rule, "f", None)  # Krum's and Bulyan's number of bad updates
+        if tolerated is None or bad <= tolerated:
+            return []
+        return [
+            f"{type(rule).__name__}(f={tolerated}) tolerates {tolerated} bad updates a round, and {bad} agents are bad"
+        ]
 
     def _parties(self) -> list[Agent]:
         return Parties(tuple(self.agents.agents())).agents()
@@ -119,6 +152,12 @@ class Experiment:
             raise ConfigError(
                 f"{rule!r} needs {rule.min_updates} updates a round; {self.mode!r} of {selected} agents "
                 f"brings {arriving}: select more agents or let the rule tolerate fewer bad ones"
+            )
+        rule.check_agents([agent.name for agent in members], arriving)
+        if self.mode.discounts and not rule.takes_discounts:
+            raise ConfigError(
+                f"{rule!r} keeps what it remembers in step with what agents remember, and {self.mode!r} would discount "
+                f"only the former: set its power to 0"
             )
         bound = next((agent for agent in members if agent.learner.needs), None)
         if bound is not None and self.mode.discounts:

@@ -1,7 +1,6 @@
 """Experiments as files: YAML that names the same constructors as Python, checked against their signatures."""
 
 import dataclasses
-import difflib
 import re
 from collections.abc import Sequence
 from importlib import import_module, resources
@@ -14,6 +13,8 @@ import raycollab
 from raycollab.checkpoint import RunFolder
 from raycollab.errors import ConfigError
 from raycollab.experiment import Experiment
+from raycollab.mistakes import mistake
+from raycollab.overrides import COMMAND_LINE, overridden, split
 from raycollab.recipe import only_in_python
 from raycollab.storage import Storage
 
@@ -83,16 +84,20 @@ def parse_experiment(text: str, where: str, overrides: Sequence[str] = ()) -> Ex
         raise ConfigError(
             f"{where}: must be a mapping with the keys {', '.join(f.name for f in dataclasses.fields(Experiment))}"
         )
-    reader = parser()
+    through_lists, others = split(overrides)
+    reader, source = parser(), where
     try:
-        settings = reader.parse_object(plain)
+        settings = reader.parse_object(overridden(plain, through_lists))
+        source = COMMAND_LINE
+        settings = reader.parse_args(others, namespace=settings)
     except ArgumentError as error:
-        raise ConfigError(f"{where}: {_explained(str(error))}") from error
+        raise ConfigError(_problem(plain, overrides, where, source, error)) from error
     try:
-        settings = reader.parse_args(list(overrides), namespace=settings)
-    except ArgumentError as error:
-        raise ConfigError(f"on the command line: {_explained(str(error))}") from error
-    return Experiment(**vars(reader.instantiate(settings)))
+        return Experiment(**vars(reader.instantiate(settings)))
+    except ConfigError:
+        raise
+    except ValueError as error:
+        raise ConfigError(_refusal(error)) from error
 
 
 def to_yaml(experiment: Experiment) -> str:
@@ -113,52 +118,27 @@ def _read(path: str) -> str:
         raise ConfigError(f"{path}: not UTF-8 text: {error}; save the YAML file as UTF-8") from error
 
 
+def _problem(plain: dict[str, Any], overrides: Sequence[str], where: str, source: str, error: ArgumentError) -> str:
+    """Where a mistake is, in the file or on the command line, and what it is."""
+    found = mistake(plain, Experiment)
+    if found is None and overrides:
+        where, found = COMMAND_LINE, mistake(overridden(plain, overrides), Experiment)
+    return f"{where}: {found}" if found else f"{source}: {_explained(str(error))}"
+
+
 def _explained(message: str) -> str:
-    """Jsonargparse's nested message on one line: the path of the key, what is wrong, and the likely meaning."""
+    """Jsonargparse's nested message on one line: the path of the key, and what is wrong."""
     lines = [line.strip() for line in message.strip().splitlines()]
     keys = [match[1] for line in lines if (match := re.fullmatch(r'Parser key "(.+)":', line))]
-    classes = [match[1] for line in lines if (match := re.fullmatch(r"Problem with given class_path '(.+)':", line))]
     reason = lines[-1]
-    if match := re.search(r"Group '(\w+)' does not accept option '([\w.]+)'", reason):
-        keys, reason = [match[1]], f"unknown key {match[2]!r}{_meant(match[2], _fields_of_group(match[1]))}"
-    elif match := re.search(r"Option '([\w.]+)' is not accepted", reason):
-        accepted = (
-            _fields_of_class(classes[-1]) if classes else [field.name for field in dataclasses.fields(Experiment)]
-        )
-        reason = f"unknown key {match[1]!r}{_meant(match[1], accepted)}"
-    elif match := re.search(r"Expected a dot import path string: (\S+)", reason):
-        classes_known = [name for name in raycollab.__all__ if name[0].isupper()]
-        guess = _meant(match[1], classes_known, "classes")
-        reason = f"there is no class {match[1]!r}{guess}; a class of your own is named as package.module.Name"
-    elif match := re.search(r"unrecognized arguments: --(\S+)", reason):
-        group, _, key = match[1].partition("=")[0].rpartition(".")
-        reason = f"unknown key {match[1]!r}{_meant(key, _fields_of_group(group))}"
-    elif match := re.search(r"Expected a <class '(\w+)'>\. Got value: (.*)", reason):
+    if match := re.search(r"Expected a <class '(\w+)'>\. Got value: (.*)", reason):
         reason = f"{match[2]!r} is not of type {match[1]}"
-    inside = f" ({classes[-1].removeprefix('raycollab.')})" if classes else ""
-    return f"{'.'.join(keys)}{inside}: {reason}" if keys else reason
+    return f"{'.'.join(keys)}: {reason}" if keys else reason
 
 
-def _meant(word: str, accepted: Sequence[str], kind: str = "keys") -> str:
-    close = difflib.get_close_matches(word, accepted, n=1)
-    guess = f"; did you mean {close[0]!r}?" if close else ""
-    listed = f" accepted {kind}: {', '.join(accepted)}" if accepted and len(accepted) <= 20 else ""
-    return f"{guess}{listed}" if guess or not listed else f";{listed}"
-
-
-def _fields_of_group(group: str) -> list[str]:
-    kinds = {field.name: field.type for field in dataclasses.fields(Experiment)}
-    if not group:
-        return list(kinds)
-    kind: Any = kinds.get(group)
-    return [field.name for field in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else []
-
-
-def _fields_of_class(path: str) -> list[str]:
-    package, _, name = path.rpartition(".")
-    kind = getattr(import_module(package), name, None)
-    return (
-        [field.name for field in dataclasses.fields(kind) if field.init]
-        if isinstance(kind, type) and dataclasses.is_dataclass(kind)
-        else []
-    )
+def _refusal(error: ValueError) -> str:
+    """What a class said; jsonargparse wraps what is said by the class of an optional setting."""
+    found: BaseException = error
+    while not isinstance(found, ConfigError) and (cause := found.__cause__ or found.__context__) is not None:
+        found = cause
+    return str(found)

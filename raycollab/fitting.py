@@ -14,7 +14,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from raycollab.agent import Agent
 from raycollab.attacks import Attack
 from raycollab.callbacks import Callback
-from raycollab.chains import Chain
+from raycollab.chains import Chain, as_chain
 from raycollab.checkpoint import RunFolder
 from raycollab.codecs import Codec
 from raycollab.conduct import Event, conduct
@@ -26,21 +26,22 @@ from raycollab.errors import ClusterError, ConfigError, ResourceError, RunFolder
 from raycollab.experiment import Experiment, changed_settings
 from raycollab.modes import Mode, Synchronous
 from raycollab.params import Exchange
-from raycollab.population import Parties
-from raycollab.result import Result
+from raycollab.population import Parties, Population
+from raycollab.result import Result, ended_result
 from raycollab.runtime.placement import Placement, available, cluster, num_cpus, place, wait_for_resources
 from raycollab.runtime.pool import Layout, LocalPool
 from raycollab.runtime.ray_pool import HostSpecs
 from raycollab.selection import Selection, Uniform
 from raycollab.task import Task
-from raycollab.types import RoundReport, Started
+from raycollab.types import Begun, RoundReport, Started, Step
 
 _JOB_FOLDERS = "/runtime_resources/working_dir_files/"  # where Ray unpacks a job's --working-dir
+_MAX_NAMES = 8  # of bad agents
 
 
 def fit(
-    agents: Sequence[Agent],
-    chain: Chain,
+    agents: Sequence[Agent] | Population,
+    chain: Chain | Step | Sequence[Step],
     *,
     test: Source,
     task: Task | None = None,
@@ -62,7 +63,8 @@ def fit(
 
     Args:
         agents: The parties.
-        chain: How their updates are changed and merged, e.g. `chain(ClipNorm(10.0), Mean(), Momentum(0.9))`.
+        chain: How their updates are changed and merged, e.g. `chain(ClipNorm(10.0), Mean(), Momentum(0.9))`; one rule
+            such as `Mean()`, or a list of steps, will do.
         test: The shared test set that no agent sees.
         task: What is learned; by default that of the first agent.
         exchange: Which parameters travel.
@@ -81,14 +83,14 @@ def fit(
     Returns: The result; everything else is in its folder.
     Raises: ConfigError, DataError, TaskMismatchError, ResourceError, ClusterError, QuorumError, RunFolderError.
     """
-    members = Parties(tuple(agents))
+    members = agents if isinstance(agents, Population) else Parties(tuple(agents))
     task = task or next((agent.task for agent in members.agents() if agent.task is not None), None)
     if task is None:
         raise ConfigError("fit: neither task= nor any agent's task is set; say what is learned")
     experiment = Experiment(
         task,
         members,
-        chain.steps,
+        as_chain(chain).steps,
         test,
         exchange,
         mode,
@@ -111,9 +113,15 @@ def run_experiment(
     began = time.time()
     experiment = experiment.resolved()
     folder = _new_folder(experiment) if resume is None else _resumed_folder(experiment, resume)
+    ended = None if resume is None else ended_result(folder, experiment.run, experiment.task)
+    if ended is not None:
+        _tell(callbacks, _begun(experiment, (_nothing_left(ended),), pool=""))
+        _tell(callbacks, ended)
+        return ended
     events = _local_events if experiment.scaling.pool == "local" else _ray_events
     result: Result | None = None
     try:
+        _tell(callbacks, _begun(experiment, _attackers(experiment), pool=experiment.scaling.pool))
         for event in events(experiment, folder, began, address):
             result = event if isinstance(event, Result) else result
             _tell(callbacks, event)
@@ -161,9 +169,35 @@ def _resumed_folder(experiment: Experiment, path: str) -> RunFolder:
     return folder
 
 
-def _tell(callbacks: Sequence[Callback], event: Event) -> None:
+def _begun(experiment: Experiment, notes: tuple[str, ...], pool: str) -> Begun:
+    learners = {agent.name: type(agent.learner).__name__ for agent in experiment.members()}
+    return Begun(pool, learners, notes, tuple(experiment.warnings()) if pool else ())
+
+
+def _attackers(experiment: Experiment) -> tuple[str, ...]:
+    bad = experiment.misbehaving()
+    if not bad:
+        return ()
+    more = f" and {len(bad) - _MAX_NAMES} more" if len(bad) > _MAX_NAMES else ""
+    verb = "misbehaves" if len(bad) == 1 else "misbehave"
+    return (f"{', '.join(bad[:_MAX_NAMES])}{more} {verb}: {experiment.attack.kind}",)
+
+
+def _nothing_left(result: Result) -> str:
+    kind = result.stop_reason.split("=")[0].split()[0]
+    remedies = {
+        "num_rounds": f"give --run.num_rounds > {result.num_rounds}",
+        "target": "give another --run.target, or --run.target=null for all rounds,",
+    }
+    remedy = remedies.get(kind, "give a larger --run.patience")
+    return f"already finished after {result.num_rounds} rounds: {result.stop_reason}; {remedy} to go further"
+
+
+def _tell(callbacks: Sequence[Callback], event: Begun | Event) -> None:
     for callback in callbacks:
         match event:
+            case Begun():
+                callback.on_begin(event)
             case Started():
                 callback.on_start(event)
             case RoundReport():

@@ -36,8 +36,12 @@ class Exchange:
         require(
             self.buffers in ("average", "private"), "Exchange.buffers", self.buffers, "must be 'average' or 'private'"
         )
-        object.__setattr__(self, "include", tuple(self.include))
-        object.__setattr__(self, "exclude", tuple(self.exclude))
+        for name in ("include", "exclude"):
+            patterns = getattr(self, name)
+            patterns = (patterns,) if isinstance(patterns, str) else patterns  # one pattern, not its letters
+            good = isinstance(patterns, list | tuple) and all(isinstance(pattern, str) for pattern in patterns)
+            require(good, f"Exchange.{name}", patterns, "must be patterns of names, such as ('head.*',)")
+            object.__setattr__(self, name, tuple(patterns))
 
     def matches(self, name: str) -> bool:
         """Whether a parameter of this name travels."""

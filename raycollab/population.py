@@ -5,13 +5,13 @@ from collections import Counter
 from dataclasses import dataclass
 
 from raycollab.agent import Agent
-from raycollab.config import require
+from raycollab.config import Settings, require
 from raycollab.data import Partition, Source
 from raycollab.errors import ConfigError
 from raycollab.learners import Learner
 
 
-class Population(ABC):
+class Population(Settings, ABC):
     """Makes the agents of an experiment."""
 
     @abstractmethod
@@ -31,6 +31,8 @@ class Parties(Population):
     def __post_init__(self) -> None:
         object.__setattr__(self, "members", tuple(self.members))
         require(bool(self.members), "agents", [], "give at least one agent")
+        for member in self.members:
+            require(isinstance(member, Agent), "agents", member, "must be Agents, such as Agent('north', SHARD, SGD())")
         twice = [name for name, times in Counter(agent.name for agent in self.members).items() if times > 1]
         if twice:
             raise ConfigError(

@@ -109,13 +109,25 @@ def from_plain(plain: Any, *, trusted: tuple[str, ...] = ()) -> Any:
         raise ConfigError(f"{plain['class_path']}: {error}") from error
 
 
-def _imported(path: str, trusted: tuple[str, ...]) -> type:
+def import_named(path: str) -> Any:
+    """What stands at `package.module.Name`.
+
+    Raises: ConfigError if it cannot be imported, with what to do if its file is not found.
+    """
     package, _, name = path.rpartition(".")
-    _check_trusted(package, ("raycollab", *trusted))
     try:
-        kind = getattr(importlib.import_module(package), name)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"{path} cannot be imported: {error}") from error
+        return getattr(importlib.import_module(package), name)
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        root, dot, _ = package.partition(".")
+        file = f"the folder {root}/" if dot else f"{root}.py"
+        missing = isinstance(error, ModuleNotFoundError) and error.name == root
+        advice = f"; run it where {file} is found, e.g. `PYTHONPATH=. raycollab run ...`" if missing else ""
+        raise ConfigError(f"{path} cannot be imported: {error}{advice}") from error
+
+
+def _imported(path: str, trusted: tuple[str, ...]) -> type:
+    _check_trusted(path.rpartition(".")[0], ("raycollab", *trusted))
+    kind = import_named(path)
     if not (isinstance(kind, type) and is_dataclass(kind)):
         raise ConfigError(f"{path} is not a class of settings")
     return kind

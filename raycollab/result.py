@@ -1,13 +1,16 @@
 """What a run ends with."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from raycollab.checkpoint import RunFolder
+from raycollab.config import RunConfig
 from raycollab.deploy import TrainedModel, load_model
 from raycollab.metrics import Confusion, Statistics
 from raycollab.report import classification_report
+from raycollab.stopping import Stopping
 from raycollab.task import Task
 
 
@@ -24,6 +27,8 @@ class Result:
         primary: The task's primary metric, and whether higher is better.
         stop_reason: Why it ended.
         seconds: From the start of the run to its end.
+        private: Names of the parameters and buffers that were not exchanged, and so are at their initial values in the
+            model.
     """
 
     path: str
@@ -34,15 +39,21 @@ class Result:
     primary: tuple[str, bool]
     stop_reason: str
     seconds: float
+    private: Sequence[str] = ()
 
     @property
     def num_rounds(self) -> int:
         """Rounds that were committed."""
         return len(self.history)
 
-    def model(self, task: Task | None = None, *, trusted: tuple[str, ...] = ()) -> TrainedModel:
-        """Load the trained model; give the task if a script defined it, or trust the packages that its recipe names."""
-        return load_model(self.path, task=task, trusted=trusted)
+    def model(
+        self, task: Task | None = None, *, agent: str | None = None, trusted: tuple[str, ...] = ()
+    ) -> TrainedModel:
+        """Load the trained model, or that of one agent with its private part.
+
+        Give the task if a script defined it, or trust the packages that its recipe names.
+        """
+        return load_model(self.path, task=task, agent=agent, trusted=trusted)
 
     def report(self) -> str:
         """The classification report on the shared set, or the metrics if the task is another."""
@@ -55,8 +66,46 @@ class Result:
         return folder.agents_of(self.history[-1]["round"]).uri.removesuffix("/agents")
 
 
+def ended_result(folder: RunFolder, run: RunConfig, task: Task) -> Result | None:
+    """The result of a run that has ended and is wholly written; None if something is left to do.
+
+    Args:
+        folder: Its folder.
+        run: When it is to end, which may have changed since.
+        task: What was learned.
+    """
+    if not folder.storage.exists("result.json") or not folder.storage.exists("model/model.safetensors"):
+        return None
+    summary, found = folder.read_json("result.json"), folder.latest_checkpoint()
+    if found is None or found[0] != summary["rounds"]:  # it went on since, or its newest checkpoint is damaged
+        return None
+    index, state = found
+    statistics = Statistics.from_plain(state["statistics"])
+    stopping = Stopping(run, task.primary)
+    stopping.load_state_dict(state["stopping"])
+    reason = stopping.reason(index, statistics.compute())
+    if not reason:
+        return None
+    if reason != summary["stop_reason"]:
+        folder.write_json("result.json", {**summary, "stop_reason": reason})
+    rows = folder.rows()
+    return Result(
+        folder.path,
+        summary["metrics"],
+        [{name: value for name, value in row.items() if name != "agent_rows"} for row in rows],
+        [agent for row in rows for agent in row["agent_rows"]],
+        statistics,
+        task.primary,
+        reason,
+        summary["seconds"],
+        json.loads(folder.read_text("model/config.json")).get("private", ()),
+    )
+
+
 def statistics_report(statistics: Statistics) -> str:
     """Text on statistics: the classification report where there is a confusion matrix, then the metrics."""
-    confusion = statistics.get("confusion")
-    metrics = "\n".join(f"{name:>20}  {value:.4f}" for name, value in statistics.compute().items())
-    return f"{classification_report(confusion)}\n{metrics}" if isinstance(confusion, Confusion) else metrics
+    confusion, metrics = statistics.get("confusion"), statistics.compute()
+    if isinstance(confusion, Confusion):
+        metrics.pop("accuracy", None)  # the report has it
+    lines = "\n".join(f"{name:>20}  {value:.4f}" for name, value in metrics.items())
+    return f"{classification_report(confusion)}\n{lines}" if isinstance(confusion, Confusion) else lines

@@ -4,12 +4,12 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from raycollab.config import require
+from raycollab.config import Settings, require
 
 _UNITS = ("rounds", "epochs", "steps")
 
 
-class Schedule(ABC):
+class Schedule(Settings, ABC):
     """A factor on a rate. Time is counted from 0 over the whole run, in whole rounds, epochs or steps.
 
     Attributes:

@@ -5,8 +5,9 @@ from torch import nn
 
 from raycollab.config import Target
 from raycollab.data import Parquet, Shard, Source
-from raycollab.errors import ConfigError, DataError
+from raycollab.errors import ConfigError, DataError, ModelError
 from raycollab.metrics import Statistics
+from raycollab.misfit import described, explained, inputs_of, remedy
 from raycollab.task import Task
 
 _BATCH = 1024
@@ -25,7 +26,7 @@ class SharedSet:
     def __init__(self, source: Source, task: Task, device: str):
         self._source = source
         self._task = task
-        where = f"the shared test set: {source.describe()}"
+        self._where = where = f"the shared test set: {source.describe()}"
         try:
             columns = source.read()
             good = task.check(columns, where)
@@ -37,9 +38,16 @@ class SharedSet:
         self._shard = Shard(kept, val_fraction=0.0, seed=0, device=device, name=where)
 
     def check_metrics(self, target: str | None, module: nn.Module) -> None:
-        """Raise ConfigError if the task's primary metric or the target's is not reported, before any work is done."""
-        with torch.no_grad():
-            found = self._task.statistics(module.eval(), next(self._shard.batches("train", 2, seed=None))).compute()
+        """Score two rows, before any work is done.
+
+        Raises: ConfigError if the task's primary metric or the target's is not reported; ModelError if the task's net
+            cannot be given these rows.
+        """
+        batch = next(self._shard.batches("train", 2, seed=None))
+        given, net = inputs_of(self._task, batch), getattr(self._task, "net", None)
+        what = f"{type(self._task).__name__}.net={net!r} cannot be given {described(given)} of {self._where}"
+        with torch.no_grad(), explained(ModelError, what, remedy(net, given)):
+            found = self._task.statistics(module.eval(), batch).compute()
         primary, _ = self._task.primary
         if primary not in found:
             name = type(self._task).__name__

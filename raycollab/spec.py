@@ -108,6 +108,11 @@ class Coverage:
         """The segments of a vector by its name; every vector but "buffers" is shaped like the parameters."""
         return self.buffers if name == BUFFERS else self.params
 
+    @property
+    def full(self) -> bool:
+        """Whether that is all of it."""
+        return self.params.full and self.buffers.full
+
 
 @dataclass(frozen=True)
 class Entry:

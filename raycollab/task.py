@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from raycollab.config import Settings
 from raycollab.errors import ModelError, RoundStopped, TaskMismatchError
 from raycollab.metrics import Statistics
 from raycollab.params import FlatModel
@@ -52,7 +53,7 @@ class Fingerprint:
             )
 
 
-class Task(ABC):
+class Task(Settings, ABC):
     """The model, its loss and its metrics. A value: parties compare it, and it travels."""
 
     primary: tuple[str, bool] = ("loss", False)  # the metric that patience and drift look at; whether higher is better

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from raycollab.config import Settings
 from raycollab.metrics import Statistics
 from raycollab.rng import derive_seed
 from raycollab.spec import Coverage, Segments
@@ -18,7 +19,7 @@ Batch = Mapping[str, Any]  # tensors [b, ...] or ragged lists, by name
 State = Any  # a tree of tensors and plain values; see raycollab.tree
 
 
-class Step:
+class Step(Settings):
     """A step of a chain: a Transform or the one Aggregator."""
 
 
@@ -114,7 +115,7 @@ class AgentReport:
     """One agent's row of a round."""
 
     agent: str
-    examples: int = 0
+    examples: int = 0  # or tokens: what the task counted in the round's steps, all passes together
     loss: float = float("nan")
     seconds: float = 0.0
     num_bytes: int = 0  # of its own update, in float32; what crosses the wire is in RoundReport
@@ -132,6 +133,16 @@ class AgentCard:
     examples: int
     summary: str
     learner: str
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A run of which nothing has been started yet."""
+
+    pool: str  # where it will run; empty if it had ended before, and nothing is left to do
+    learners: Mapping[str, str]  # kind of learner by agent
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

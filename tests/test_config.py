@@ -1,8 +1,13 @@
+import copy
+import inspect
 import math
+import pickle
+from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 
-from raycollab.config import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, Target
+from raycollab.config import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, Settings, Target
 from raycollab.errors import ConfigError
 
 
@@ -99,3 +104,50 @@ def test_refuses_and_says_what_was_set(kind, settings):
 )
 def test_quorum_of_a_share_rounds_up(min_agents, selected, needed):
     assert FailureConfig(min_agents=min_agents).quorum(selected) == needed
+
+
+@dataclass(frozen=True)
+class Dials(Settings):
+    """One field of each type that is looked at, and one that is not."""
+
+    rate: float
+    count: int | None = 1
+    flag: bool = False
+    name: str = ""
+    widths: tuple[int, ...] = ()
+    other: object = None
+
+    def __post_init__(self):
+        if self.rate < 0:
+            raise ValueError
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"rate": "0.1"}, "Dials.rate='0.1': must be a number"),
+        ({"rate": None}, "Dials.rate=None: must be a number"),
+        ({"rate": 1, "count": "3"}, "Dials.count='3': must be a whole number or None"),
+        ({"rate": 1, "flag": "false"}, "Dials.flag='false': must be True or False"),
+        ({"rate": 1, "name": 7}, "Dials.name=7: must be text"),
+        ({"rate": 1, "widths": 128}, "Dials.widths=128: must be a list or tuple"),
+        ({"rate": 1, "widths": "128"}, "Dials.widths='128': must be a list or tuple"),
+    ],
+)
+def test_settings_of_another_type_are_refused_by_name(settings, message):
+    with pytest.raises(ConfigError) as caught:
+        Dials(**settings)
+    assert str(caught.value) == message
+    with pytest.raises(ConfigError, match="must be a number"):
+        Dials("0.1")
+
+
+def test_settings_of_the_right_type_are_what_they_were():
+    """Also numbers of numpy; and what makes a value without arguments, or with wrong ones, is not in the way."""
+    dials = Dials(np.float32(0.5), np.int64(3), True, "a", [1, 2], other="text")
+    assert pickle.loads(pickle.dumps(dials)) == copy.deepcopy(dials) == replace(dials) == dials
+    assert list(inspect.signature(Dials).parameters)[:2] == ["rate", "count"]
+    with pytest.raises(TypeError, match="unexpected keyword argument 'rates'"):
+        Dials(0.1, rates=1)
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'rate'"):
+        Dials()

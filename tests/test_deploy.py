@@ -241,3 +241,41 @@ def test_predict_file_names_what_is_missing(tmp_path):
             str(tmp_path / "nowhere.parquet"),
             str(tmp_path / "out.parquet"),
         )
+
+
+def images():
+    torch.manual_seed(0)
+    return TrainedModel(IMAGES.model().eval(), IMAGES, Parquet("x", shapes={"image": (1, 4, 4)}))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_predict_takes_numpy(dtype):
+    pixels = np.random.default_rng(0).random((3, 1, 4, 4)).astype(dtype)
+    expected = images().predict({"image": torch.from_numpy(pixels).float()})
+    found = images().predict({"image": pixels})
+    assert torch.equal(found["probability"], expected["probability"])
+
+
+NEEDED = r"column 'image' \(float32 \[n, 1, 4, 4\]\)"
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (torch.zeros(2, 1, 4, 4), rf"got a Tensor, and needs columns by name: \{{'image': \.\.\.\}} of {NEEDED}"),
+        ({"images": torch.zeros(2, 1, 4, 4)}, rf"no column 'image'; there are: images; give {NEEDED}"),
+        (
+            {"image": torch.zeros(2, 1, 4, 4, dtype=torch.uint8)},
+            rf"the model needs {NEEDED} and cannot be given column 'image' \(uint8 \[n, 1, 4, 4\]\): .*; "
+            rf"give it as in training, bytes divided by 255",
+        ),
+        (
+            {"image": np.zeros((2, 3, 4, 4))},
+            rf"the model needs {NEEDED} and cannot be given column 'image' \(float32 \[n, 3, 4, 4\]\): .*; "
+            rf"give it as in training",
+        ),
+    ],
+)
+def test_predict_names_what_it_needs(columns, message):
+    with pytest.raises(DataError, match=f"^predict: {message}$"):
+        images().predict(columns)

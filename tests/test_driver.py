@@ -456,6 +456,23 @@ def test_agents_that_cannot_start_are_all_named(tmp_path, policy, error, kind):
         scripted(tmp_path, pool, failure=FailureConfig(on_agent_failure=policy))
 
 
+def test_of_many_agents_that_cannot_start_each_kind_of_failure_is_shown_once(tmp_path):
+    """3,000 parts of 1,438 rows: three lines and two counts, not 3,000 lines."""
+    empty = [
+        Failure(f"p-{i}", "DataError", f"agent 'p-{i}': part {i} of 3000: 0 examples are left") for i in range(2996)
+    ]
+    others = [Failure(f"q-{i}", "DataError", f"agent 'q-{i}': no {what}") for i, what in enumerate("abcc")]
+    with pytest.raises(DataError) as caught:
+        scripted(tmp_path, Scripted(outcomes=[*empty, *others]))
+    assert str(caught.value) == (
+        "3000 of 3000 agents could not start:\n"
+        "  p-0: agent 'p-0': part 0 of 3000: 0 examples are left (2,995 more like this)\n"
+        "  q-0: agent 'q-0': no a\n"
+        "  q-1: agent 'q-1': no b\n"
+        "  ... and 2 others"
+    )
+
+
 def test_agents_that_cannot_start_may_be_skipped(tmp_path):
     pool = Scripted(outcomes=outcomes("b"))
     driver = scripted(tmp_path, pool, failure=FailureConfig(on_agent_failure="skip"))

@@ -27,12 +27,12 @@ class Controlled(SGD):
     """Needs and sends a control vector."""
 
     needs = ("control", "anchor")
-    sends = ("control",)
+    sends = (*SGD.sends, "control")
 
 
 @dataclass(frozen=True)
 class ByControl(Mean):
-    """Needs a control vector of everybody, and a scalar that all learners send."""
+    """Needs a control vector of everybody, and a scalar that all local learners send."""
 
     needs = ("control", "steps")
 

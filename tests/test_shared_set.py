@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from raycollab.data import Arrays, Holdout, Parquet
-from raycollab.errors import ConfigError, DataError
-from raycollab.models import MLP
+from raycollab.errors import ConfigError, DataError, ModelError
+from raycollab.models import CNN, MLP
 from raycollab.shared_set import SharedSet
-from raycollab.tasks import Classification
+from raycollab.tasks import Classification, ImageClassification
 
 TASK = Classification(MLP(3, 2, ()), 2)
 COLUMNS = {"features": torch.eye(3).repeat(2, 1), "label": torch.tensor([0, 1, 0, 1, 0, 1])}
@@ -53,3 +53,32 @@ def test_files_are_read_as_it_was(tmp_path):
 def test_a_missing_file_is_named_the_shared_test_set(tmp_path):
     with pytest.raises(DataError, match=r"^the shared test set: .*nothing\.parquet"):
         SharedSet(Parquet(str(tmp_path / "nothing.parquet")), TASK, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("net", "image", "words"),
+    [
+        (
+            MLP(32, 10),
+            torch.zeros(4, 1, 8, 8),
+            r"^ImageClassification.net=MLP\(num_features=32, num_outputs=10, hidden=\(128,\)\) cannot be given column "
+            r"'image' \(float32 \[n, 1, 8, 8\]\) of the shared test set: arrays \(4 examples\): .*mat1 and mat2 shapes "
+            r"cannot be multiplied \(2x64 and 32x128\); set num_features=64$",
+        ),
+        (
+            CNN(10, size=8),
+            torch.zeros(4, 3, 8, 8),
+            "to have 1 channels, but got 3 channels instead; set in_channels=3$",
+        ),
+        (
+            MLP(784, 10),
+            torch.zeros(4, 784, dtype=torch.uint8),
+            r"the shape of one example, such as `shapes: {image: \[1, 28, 28\]}`$",
+        ),
+    ],
+)
+def test_a_net_that_does_not_fit_is_named_with_the_column_and_the_remedy(net, image, words):
+    task = ImageClassification(net, 10)
+    shared = SharedSet(Arrays({"image": image, "label": torch.zeros(4, dtype=torch.int64)}), task, "cpu")
+    with pytest.raises(ModelError, match=words):
+        shared.check_metrics(None, task.model())

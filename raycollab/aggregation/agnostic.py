@@ -56,6 +56,9 @@ class AgnosticFL(Aggregator):
         partial.scalars[f"{_LAMBDA}{update.agent}"] = (1.0, update.scalars[_START_LOSS])
         return partial
 
+    def check(self, total: Partial) -> None:
+        """Whatever arrived will do: without any share it moves lambda."""
+
     def update(self, total: Partial, state: State, params: Tensor, *, seed: int) -> tuple[Update, State]:
         """Divide by the shares that arrived, then let lambda climb."""
         del seed

@@ -6,7 +6,7 @@ visibly keeps [k, d].
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from raycollab.errors import UpdateError
-from raycollab.spec import ParamSpec, Segments
+from raycollab.spec import Coverage, ParamSpec, Segments
 from raycollab.types import Round, State, Step, Update
 
 
@@ -92,15 +92,19 @@ class WeightedSum(Partial):
         self.weight += other.weight
         return self
 
+    def check(self) -> None:
+        """Raise UpdateError if the weights sum to zero."""
+        if not self.weight > 0:
+            raise UpdateError(
+                f"the weights of {self.count} updates sum to {self.weight}: at least one must be positive"
+            )
+
     def mean(self) -> Update:
         """Each element divided by the weight that arrived for it; elements that nobody sent stay at zero.
 
         Raises: UpdateError if the weights sum to zero.
         """
-        if not self.weight > 0:
-            raise UpdateError(
-                f"the weights of {self.count} updates sum to {self.weight}: at least one must be positive"
-            )
+        self.check()
         vectors = {name: _mean(sums) for name, sums in sorted(self.vectors.items())}
         scalars = {name: value / weight for name, (weight, value) in self.scalars.items() if weight > 0}
         return Update("", self.weight, vectors, scalars)
@@ -137,16 +141,20 @@ class Stack(Partial):
         """The rows of both."""
         return type(self)(self.count + other.count, self.updates + other.updates)
 
-    def vectors(self, name: str) -> tuple[Tensor, ...]:
-        """A vector of every update by its name: k times [d].
-
-        Raises: UpdateError if updates cover different elements, which a rule over whole rows cannot compare.
-        """
+    def check(self) -> None:
+        """Raise UpdateError if updates cover different elements, which a rule over whole rows cannot compare."""
         if any(update.coverage is not None for update in self.updates):
             partial = [update.agent for update in self.updates if update.coverage is not None]
             raise UpdateError(
                 f"agents {partial} exchange only a part of the model; a rule over whole vectors needs all of it"
             )
+
+    def vectors(self, name: str) -> tuple[Tensor, ...]:
+        """A vector of every update by its name: k times [d].
+
+        Raises: UpdateError if updates cover different elements.
+        """
+        self.check()
         return tuple(update.vectors[name] for update in self.updates)
 
     def shares(self) -> Tensor:
@@ -184,11 +192,14 @@ class Aggregator(Step, ABC):
     Attributes:
         partial: What hosts send; a Stack costs [k, d] of memory, a WeightedSum [d].
         needs: Vectors and scalars that updates must bring beside "delta" for the rule to work.
+        takes_discounts: Whether updates may count less than in full, as stale ones do: not where agents remember theirs
+            in full and the rule's state must stay in step.
         formula: What it computes, in one line of plain text.
     """
 
     partial: ClassVar[type[Partial]] = WeightedSum
     needs: ClassVar[tuple[str, ...]] = ()
+    takes_discounts: ClassVar[bool] = True
     formula: ClassVar[str] = ""
 
     @property
@@ -200,6 +211,19 @@ class Aggregator(Step, ABC):
     def laws(self) -> frozenset[str]:
         """Which of "weights", "failure", "identity", "robustness" it holds: tests/contracts/test_laws_of_rules.py."""
         return frozenset()
+
+    def check_agents(self, names: Sequence[str], arriving: int) -> None:
+        """Raise ConfigError if it cannot merge the least that a round brings: updates of any `arriving` of these."""
+        del names, arriving
+
+    def check_coverage(self, coverage: Coverage) -> None:
+        """Raise ModelError if it cannot merge updates of an agent that holds this of the model."""
+        del coverage
+
+    def check(self, total: Partial) -> None:
+        """Raise UpdateError if it cannot merge what arrived; cheap, as the driver asks before a round is accepted."""
+        if isinstance(total, WeightedSum):
+            total.check()
 
     def bind(self, spec: ParamSpec) -> Self:
         """The rule for vectors of this form; override it in rules that go by parameters' names."""

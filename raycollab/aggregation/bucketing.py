@@ -1,6 +1,6 @@
 """Bucketing: a rule over means of a few updates each."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self, cast
 
@@ -11,7 +11,7 @@ from raycollab.aggregation.base import Aggregator, Partial, Stack
 from raycollab.aggregation.rows import RowRule, Rows
 from raycollab.config import require
 from raycollab.rng import derive_seed
-from raycollab.spec import ParamSpec
+from raycollab.spec import Coverage, ParamSpec
 from raycollab.types import Round, State, Update
 
 
@@ -20,8 +20,8 @@ class Bucketing(Aggregator):
     """Puts updates into random buckets and gives another rule the mean of each.
 
     Buckets of agents with unlike data are more alike than the agents, at the price that one bad update spoils its
-    bucket: the rule must tolerate as many bad buckets as there may be bad updates. Means are uniform; a bucket weighs
-    what its updates weigh together.
+    bucket: the rule must tolerate as many bad buckets as there may be bad updates. In a mean updates count alike, but
+    for their discounts; a bucket weighs what its updates weigh together, at their mean discount.
 
     Args:
         rule: The rule over the buckets' means.
@@ -57,6 +57,23 @@ class Bucketing(Aggregator):
         """The rule's, but for weights, which count for nothing inside a bucket."""
         return self.rule.laws - {"weights"}
 
+    @property
+    def takes_discounts(self) -> bool:  # type: ignore[override]
+        """As the rule does."""
+        return self.rule.takes_discounts
+
+    def check_agents(self, names: Sequence[str], arriving: int) -> None:
+        """As the rule does."""
+        self.rule.check_agents(names, arriving)
+
+    def check_coverage(self, coverage: Coverage) -> None:
+        """As the rule does."""
+        self.rule.check_coverage(coverage)
+
+    def check(self, total: Partial) -> None:
+        """As the rule does."""
+        self.rule.check(total)
+
     def bind(self, spec: ParamSpec) -> Self:
         """The rule for vectors of this form."""
         return replace(self, rule=self.rule.bind(spec))
@@ -79,17 +96,23 @@ class Bucketing(Aggregator):
         generator = torch.Generator().manual_seed(derive_seed(seed, "buckets"))
         order = torch.randperm(stack.count, generator=generator).tolist()
         buckets = [order[start : start + self.size] for start in range(0, stack.count, self.size)]
-        vectors = {name: stack.vectors(name) for name in stack.names()}
+        stack.check()
+        names = stack.names()
         means = tuple(
-            Update(
-                f"bucket-{index}",
-                sum(stack.updates[i].weight for i in bucket),
-                {name: _mean([rows[i] for i in bucket]) for name, rows in vectors.items()},
-            )
-            for index, bucket in enumerate(buckets)
+            _mean(f"bucket-{index}", [stack.updates[i] for i in bucket], names) for index, bucket in enumerate(buckets)
         )
         return self.rule.update(Stack(len(means), means), state, params, seed=derive_seed(seed, "rule"))
 
 
-def _mean(vectors: list[Tensor]) -> Tensor:
-    return Rows(tuple(vectors)).combine(torch.full((len(vectors),), 1 / len(vectors)))
+def _mean(name: str, updates: list[Update], vectors: list[str]) -> Update:
+    """A bucket as an update."""
+    discounts = torch.tensor([update.discount for update in updates], dtype=torch.float64)
+    shares = discounts / discounts.sum()
+    scalars = set.intersection(*(set(update.scalars) for update in updates))
+    return Update(
+        name,
+        sum(update.weight for update in updates),
+        {key: Rows(tuple(update.vectors[key] for update in updates)).combine(shares) for key in vectors},
+        {key: float(shares @ torch.tensor([u.scalars[key] for u in updates], dtype=torch.float64)) for key in scalars},
+        discount=float(discounts.mean()),
+    )

@@ -25,9 +25,9 @@ class Bulyan(RowRule):
     buffers, are merged element by element over the same updates.
 
     Args:
-        f: Bad updates to tolerate, >= 0.
+        f: Bad updates to tolerate, a whole number >= 0.
     Shapes: updates of [d], k of them -> [d]. Memory: the updates, [k, k], and about three times `chunk_bytes`.
-    Raises: ConfigError for a negative f.
+    Raises: ConfigError for an f that is negative or no whole number.
     Source: El Mhamdi et al., ICML 2018, arXiv 1802.07927, section 4. Of r updates that are left Krum looks at the
         r - f - 2 nearest, and at one where that is none: the paper leaves the last choices open.
     """
@@ -38,7 +38,8 @@ class Bulyan(RowRule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.f >= 0, "Bulyan.f", self.f, "must be >= 0 bad updates")
+        accepted = "must be a whole number >= 0 of bad updates"
+        require(isinstance(self.f, int) and self.f >= 0, "Bulyan.f", self.f, accepted)
 
     @property
     def min_updates(self) -> int:
@@ -48,7 +49,7 @@ class Bulyan(RowRule):
     @property
     def laws(self) -> frozenset[str]:
         """Those of Krum; with f = 0 it is the uniform mean."""
-        return frozenset({"identity", "robustness"} if self.f else {"identity"})
+        return frozenset({"failure", "identity"} | ({"robustness"} if self.f else set()))
 
     def update(self, total: Partial, state: State, params: Tensor, *, seed: int) -> tuple[Update, State]:
         """Choose by the deltas, then merge every element of every vector."""

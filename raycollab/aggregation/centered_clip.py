@@ -36,6 +36,7 @@ class CenteredClip(RowRule):
     tau: float = 10.0
     num_iters: int = 3
 
+    laws = frozenset({"failure"})
     formula = "repeat: v += mean_i (delta_i - v) min(1, tau / |delta_i - v|);  delta = v, the next round's first v"
 
     def __post_init__(self) -> None:

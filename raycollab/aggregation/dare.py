@@ -1,6 +1,6 @@
 """DARE: drop elements at random, and rescale the rest."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from raycollab.aggregation.base import Aggregator, Partial
 from raycollab.aggregation.mean import Mean
 from raycollab.config import require
-from raycollab.spec import DELTA, ParamSpec
+from raycollab.spec import DELTA, Coverage, ParamSpec
 from raycollab.types import Round, State, Update
 
 
@@ -54,8 +54,25 @@ class Dare(Aggregator):
 
     @property
     def laws(self) -> frozenset[str]:
-        """Weights, as copies of an agent drop the same elements; the rule's others hold only in expectation."""
-        return self.rule.laws & {"weights"} if self.drop else self.rule.laws
+        """The rule's, which hold only in expectation where elements are dropped."""
+        return frozenset() if self.drop else self.rule.laws
+
+    @property
+    def takes_discounts(self) -> bool:  # type: ignore[override]
+        """As the rule does."""
+        return self.rule.takes_discounts
+
+    def check_agents(self, names: Sequence[str], arriving: int) -> None:
+        """As the rule does."""
+        self.rule.check_agents(names, arriving)
+
+    def check_coverage(self, coverage: Coverage) -> None:
+        """As the rule does."""
+        self.rule.check_coverage(coverage)
+
+    def check(self, total: Partial) -> None:
+        """As the rule does."""
+        self.rule.check(total)
 
     def bind(self, spec: ParamSpec) -> Self:
         """The rule for vectors of this form."""

@@ -6,9 +6,10 @@ from typing import cast
 from torch import Tensor
 
 from raycollab.aggregation.base import Aggregator, Partial, WeightedSum
+from raycollab.aggregation.rows import check_whole
 from raycollab.config import require
 from raycollab.errors import UpdateError
-from raycollab.spec import BUFFERS, DELTA, PARAMS
+from raycollab.spec import BUFFERS, DELTA, PARAMS, Coverage
 from raycollab.types import Round, State, Update
 
 _DISCOUNT = "discount"
@@ -27,7 +28,7 @@ class FedAsync(Aggregator):
     Args:
         mixing: The weight of an update that is not stale, in (0, 1].
     Shapes: updates of [d] -> [d]; memory [d] per block, whatever the number of agents.
-    Raises: UpdateError for an agent that exchanges only a part of the model.
+    Raises: ModelError before the first round for an agent that exchanges only a part of the model.
     Source: Xie et al., 2019, arXiv 1903.03934, Algorithm 1 (server); the pull of its agents towards where they began
         is `Prox`.
     """
@@ -39,6 +40,10 @@ class FedAsync(Aggregator):
 
     def __post_init__(self) -> None:
         require(0 < self.mixing <= 1, "FedAsync.mixing", self.mixing, "must be in (0, 1]")
+
+    def check_coverage(self, coverage: Coverage) -> None:
+        """Only whole vectors can be mixed."""
+        check_whole(self, coverage)
 
     def collect(self, update: Update, round: Round) -> Partial:
         """What the agent ended with, times its discount."""

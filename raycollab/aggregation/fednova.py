@@ -18,9 +18,10 @@ class FedNova(Aggregator):
     """Mean of each delta by its effective steps, times the mean number of them.
 
     Agents that take more steps than others no longer pull the mean towards their own minimum. The learner sends its
-    "effective_steps", |a|_1 in the paper: exact for SGD with momentum and for FedProx over plain SGD, the number of
-    steps for other optimizers. An agent without steps counts as one with a single step. Agents may hold different parts
-    of the model: an element goes as many steps as those went on average who hold it.
+    "effective_steps", |a|_1 in the paper: exact for SGD and for FedProx over it, with momentum and under any schedule;
+    for other optimizers the number of steps, each by its schedule's factor. An agent without steps counts as one with a
+    single step. Agents may hold different parts of the model: an element goes as many steps as those went on average
+    who hold it.
 
     Shapes: updates of [d] -> [d]; memory [d] per block, whatever the number of agents.
     Source: Wang et al., NeurIPS 2020, arXiv 2007.07481, equation 10 with tau_eff = sum_i p_i |a_i|_1.

@@ -50,7 +50,12 @@ class GeometricMedian(RowRule):
     @property
     def laws(self) -> frozenset[str]:
         """Those of a median, and that weights count where it goes by what agents report."""
-        return frozenset({"identity", "robustness"} | ({"weights"} if self.weights == "examples" else set()))
+        return frozenset({"failure", "identity", "robustness"} | ({"weights"} if self.weights == "examples" else set()))
+
+    def check(self, total: Partial) -> None:
+        """Somebody must have weight."""
+        super().check(total)
+        self._weights(cast(Stack, total))
 
     def update(self, total: Partial, state: State, params: Tensor, *, seed: int) -> tuple[Update, State]:
         """Find each update's share by the deltas, and combine every vector with them."""

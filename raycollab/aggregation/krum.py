@@ -21,10 +21,10 @@ class Krum(RowRule):
     are those of the deltas; other vectors, such as buffers, come from the same updates.
 
     Args:
-        f: Bad updates to tolerate, >= 0.
+        f: Bad updates to tolerate, a whole number >= 0.
         num_selected: Updates whose mean is taken, >= 1; with `None` all but f, as in the paper's experiments.
     Shapes: updates of [d], k of them -> [d]. Memory: the updates, [k, k], and about three times `chunk_bytes`.
-    Raises: ConfigError for a negative f or nothing selected.
+    Raises: ConfigError for an f that is negative or no whole number, or nothing selected.
     Source: Blanchard et al., NeurIPS 2017, Definition 4.1 and section 4.3 (multi-Krum), arXiv 1703.02757. Of equal
         scores the first in order of blocks wins. A round needs num_selected + f updates, so that no bad one must be
         selected; the paper leaves that open.
@@ -34,13 +34,18 @@ class Krum(RowRule):
     num_selected: int | None = 1
 
     formula = "delta = mean of the num_selected delta_i of least sum_j |delta_i - delta_j|^2 over their k-f-2 nearest j"
-    laws = frozenset({"identity", "robustness"})
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.f >= 0, "Krum.f", self.f, "must be >= 0 bad updates")
+        require(isinstance(self.f, int) and self.f >= 0, "Krum.f", self.f, "must be a whole number >= 0 of bad updates")
         accepted = "must be >= 1 updates, or None for all but f"
-        require(self.num_selected is None or self.num_selected >= 1, "Krum.num_selected", self.num_selected, accepted)
+        number = self.num_selected
+        require(number is None or (isinstance(number, int) and number >= 1), "Krum.num_selected", number, accepted)
+
+    @property
+    def laws(self) -> frozenset[str]:
+        """Robust where it tolerates one."""
+        return frozenset({"failure", "identity"} | ({"robustness"} if self.f else set()))
 
     @property
     def min_updates(self) -> int:

@@ -1,6 +1,7 @@
 """The weighted mean."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -8,7 +9,10 @@ from torch import Tensor
 
 from raycollab.aggregation.base import Aggregator, Partial, WeightedSum
 from raycollab.config import require
+from raycollab.errors import ConfigError
 from raycollab.types import Round, State, Update
+
+_COUNTED = "counted"
 
 
 @dataclass(frozen=True)
@@ -16,10 +20,13 @@ class Mean(Aggregator):
     """Weighted mean of the updates: each element is divided by the weight that arrived for it.
 
     Args:
-        weights: "examples" weighs by what each agent reports, "uniform" gives every agent the same.
+        weights: "examples" weighs by the weight that each agent reports, its number of examples unless its learner says
+            otherwise; "tokens" by what `Task.count` counted in this round's steps, such as tokens, each pass anew;
+            "uniform" gives every agent the same.
         by_agent: Given weights by agent's name instead; agents that are not named get 0.
     Shapes: updates of [d] -> [d]; memory [d] per block, whatever the number of agents.
-    Raises: ConfigError for negative weights or weights that are all zero.
+    Raises: ConfigError for weights that are negative, not finite or all zero; before a run, for a name that no agent
+        has, and if a round can bring none but agents of weight 0.
     Source: McMahan et al., AISTATS 2017, arXiv 1602.05629, Algorithm 1 (server).
     """
 
@@ -29,24 +36,45 @@ class Mean(Aggregator):
     formula = "delta = sum_i w_i delta_i / sum_i w_i"
 
     def __post_init__(self) -> None:
-        require(
-            self.weights in ("examples", "uniform"), "Mean.weights", self.weights, "must be 'examples' or 'uniform'"
-        )
+        accepted = ("examples", "tokens", "uniform")
+        require(self.weights in accepted, "Mean.weights", self.weights, f"must be one of {accepted}")
         if self.by_agent is not None:
-            good = all(weight >= 0 for weight in self.by_agent.values()) and sum(self.by_agent.values()) > 0
-            require(good, "Mean.by_agent", dict(self.by_agent), "weights must be >= 0 and not all zero")
+            weights = self.by_agent.values()
+            good = all(0 <= weight < math.inf for weight in weights) and any(weights)
+            require(good, "Mean.by_agent", dict(self.by_agent), "weights must be >= 0, finite and not all zero")
+
+    @property
+    def needs(self) -> tuple[str, ...]:  # type: ignore[override]
+        """What it weighs by, if that is a scalar of the update."""
+        return (_COUNTED,) if self.weights == "tokens" and self.by_agent is None else ()
 
     @property
     def laws(self) -> frozenset[str]:
-        """Those of a mean; that weights count only where it goes by what agents report."""
+        """Those of a mean; that weights count only where it goes by the weights that agents report."""
         reported = self.weights == "examples" and self.by_agent is None
         return frozenset({"failure", "identity", "weights"} if reported else {"failure", "identity"})
+
+    def check_agents(self, names: Sequence[str], arriving: int) -> None:
+        """Weights by name must be of these agents, and each round must bring one of them."""
+        if self.by_agent is None:
+            return
+        unknown = sorted(set(self.by_agent) - set(names))
+        if unknown:
+            raise ConfigError(f"Mean.by_agent: there is no agent {unknown[0]!r}; the agents are {', '.join(names)}")
+        idle = [name for name in names if not self.by_agent.get(name)]
+        if len(idle) >= arriving:
+            raise ConfigError(
+                f"Mean.by_agent={dict(self.by_agent)!r}: a round can bring as few as {arriving} updates, all of them "
+                f"from agents of weight 0: {', '.join(idle)}; give them weight, or let more agents take part"
+            )
 
     def collect(self, update: Update, round: Round) -> Partial:
         """The update times its weight."""
         del round
         if self.by_agent is not None:
             update = replace(update, weight=self.by_agent.get(update.agent, 0.0))
+        elif self.weights == "tokens":
+            update = replace(update, weight=update.scalars[_COUNTED])
         elif self.weights == "uniform":
             update = replace(update, weight=1.0)
         return WeightedSum.of(update)

@@ -15,14 +15,16 @@ from raycollab.types import State, Update
 class Median(RowRule):
     """Coordinate-wise median of the updates; the mean of the two middle values for an even number.
 
-    Tolerates fewer than half bad agents. Ignores weights: a weight is a claim an attacker can make.
+    Tolerates fewer than half bad agents. Of one or two updates, of which it can tell none to be bad, it is the mean:
+    such rounds are not refused, because a bound on the bad ones is not among its settings; `FailureConfig.min_agents`
+    sets one. Ignores weights: a weight is a claim an attacker can make.
 
     Shapes: updates of [d], k of them -> [d]. Memory: the updates and about three times `chunk_bytes`.
     Source: Yin et al., ICML 2018, arXiv 1803.01498, Definition 1.
     """
 
     formula = "delta_j = median_i delta_ij"
-    laws = frozenset({"identity", "robustness"})
+    laws = frozenset({"failure", "identity", "robustness"})
 
     def update(self, total: Partial, state: State, params: Tensor, *, seed: int) -> tuple[Update, State]:
         """Take the median of every element of every vector."""

@@ -30,7 +30,7 @@ class NormBound(Aggregator):
     max_norm: float
 
     formula = "delta = sum_i p_i delta_i min(1, max_norm / |delta_i|)"
-    laws = frozenset({"weights"})
+    laws = frozenset({"failure", "weights"})
 
     def __post_init__(self) -> None:
         require(0 < self.max_norm < math.inf, "NormBound.max_norm", self.max_norm, "must be > 0 and finite")

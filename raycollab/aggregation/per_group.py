@@ -1,6 +1,6 @@
 """A rule for each group of parameters."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Self, cast
@@ -56,9 +56,37 @@ class PerGroup(Aggregator):
         return max(rule.min_updates for rule in self.rules.values())
 
     @property
+    def takes_discounts(self) -> bool:  # type: ignore[override]
+        """Whether all rules do."""
+        return all(rule.takes_discounts for rule in self.rules.values())
+
+    @property
     def laws(self) -> frozenset[str]:
         """Those that all rules hold."""
         return frozenset.intersection(*(rule.laws for rule in self.rules.values()))
+
+    def check_agents(self, names: Sequence[str], arriving: int) -> None:
+        """As each rule does."""
+        for rule in self.rules.values():
+            rule.check_agents(names, arriving)
+
+    def check_coverage(self, coverage: Coverage) -> None:
+        """As each rule does for what the agent holds of its group, if that is anything."""
+        for name, rule in self.rules.items():
+            here, there = _within(coverage, self.places[name])
+            if here.params.ranges or here.buffers.ranges:
+                rule.check_coverage(there)
+
+    def check(self, total: Partial) -> None:
+        """Each group must have as many updates as its rule needs, of a kind that it can merge."""
+        for name, part in cast(Product, total).parts.items():
+            rule = self.rules[name]
+            if part.count < rule.min_updates:
+                raise UpdateError(
+                    f"PerGroup: {part.count} updates hold something of group {name!r}, and "
+                    f"{type(rule).__name__} needs {rule.min_updates}"
+                )
+            rule.check(part)
 
     def bind(self, spec: ParamSpec) -> Self:
         """Sort parameters and buffers into groups, and bind each rule to its own."""
@@ -112,22 +140,21 @@ class PerGroup(Aggregator):
         """The round as the rule of a group sees it."""
         start = _told(group, "")
         told = {name.removeprefix(start): value for name, value in round.scalars.items() if name.startswith(start)}
-        vectors = {name: self.places[group].of(name).take(vector) for name, vector in round.vectors.items()}
-        scalars = {**round.scalars, **told}
-        return replace(round, seed=derive_seed(round.seed, group), vectors=vectors, scalars=scalars)
+        return replace(
+            round,
+            seed=derive_seed(round.seed, group),
+            vectors=_Slices(round.vectors, self.places[group]),
+            scalars={**round.scalars, **told},
+        )
 
     def update(self, total: Partial, state: State, params: Tensor, *, seed: int) -> tuple[Update, State]:
         """Let each rule merge its group; groups that nobody sent anything of stay as they are."""
+        self.check(total)
         parts = cast(Product, total).parts
         vectors: dict[str, Tensor] = {}
         after = dict(state)
         for name in (name for name in self.rules if name in parts):
             rule, place = self.rules[name], self.places[name]
-            if parts[name].count < rule.min_updates:
-                raise UpdateError(
-                    f"PerGroup: {parts[name].count} updates hold something of group {name!r}, and "
-                    f"{type(rule).__name__} needs {rule.min_updates}"
-                )
             merged, after[name] = rule.update(
                 parts[name], state[name], place.params.take(params), seed=derive_seed(seed, name)
             )
@@ -135,6 +162,23 @@ class PerGroup(Aggregator):
                 whole = vectors.setdefault(kind, torch.zeros(place.of(kind).size))
                 place.of(kind).add_into(whole, vector)
         return Update("", float(total.count), vectors), after
+
+
+@dataclass(frozen=True)
+class _Slices(Mapping[str, Tensor]):
+    """A group's elements of vectors, copied out only when they are asked for."""
+
+    whole: Mapping[str, Tensor]
+    place: Coverage
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.place.of(name).take(self.whole[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.whole)
+
+    def __len__(self) -> int:
+        return len(self.whole)
 
 
 def _packed(entries: list[Entry]) -> tuple[Entry, ...]:
@@ -153,15 +197,20 @@ def _part(update: Update, place: Coverage) -> Update | None:
     """What an update holds of a group; None if that is nothing."""
     if update.coverage is None:
         return replace(update, vectors={name: place.of(name).take(vector) for name, vector in update.vectors.items()})
-    params, in_params = update.coverage.params.within(place.params)
-    buffers, in_buffers = update.coverage.buffers.within(place.buffers)
-    if not params.ranges and not buffers.ranges:
+    here, there = _within(update.coverage, place)
+    if not here.params.ranges and not here.buffers.ranges:
         return None
-    here = Coverage(params, buffers)
     vectors = {name: here.of(name).take(vector) for name, vector in update.vectors.items()}
-    whole = _is_whole(in_params) and _is_whole(in_buffers)
-    return replace(update, vectors=vectors, coverage=None if whole else Coverage(in_params, in_buffers))
+    return replace(update, vectors=vectors, coverage=None if there.full else there)
 
 
-def _is_whole(held: Segments) -> bool:
-    return held.full or not held.size
+def _within(held: Coverage, place: Coverage) -> tuple[Coverage, Coverage]:
+    """Where what is held of a group stands among what is held, and among the group."""
+    params, in_params = held.params.within(place.params)
+    buffers, in_buffers = held.buffers.within(place.buffers)
+    return Coverage(params, buffers), Coverage(_whole_if_empty(in_params), _whole_if_empty(in_buffers))
+
+
+def _whole_if_empty(held: Segments) -> Segments:
+    """Of a group without any elements there is nothing to leave out."""
+    return held if held.size else Segments.all(0)

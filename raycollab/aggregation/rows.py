@@ -9,6 +9,8 @@ from torch import Tensor
 
 from raycollab.aggregation.base import Aggregator, Partial, Stack
 from raycollab.config import require
+from raycollab.errors import ModelError
+from raycollab.spec import Coverage
 
 _MOST_COLUMNS = 2**15  # more would leave the cache, and torch would split each small operation over threads
 
@@ -105,6 +107,15 @@ def _products(block: Tensor) -> Tensor:
     return products
 
 
+def check_whole(rule: Aggregator, coverage: Coverage) -> None:
+    """Raise ModelError for an agent that holds only a part of the model."""
+    if not coverage.full:
+        raise ModelError(
+            f"the agent exchanges only a part of the model, and {type(rule).__name__} merges whole vectors: exchange "
+            f"all of it, take a rule that sums, such as Mean(), or put its part into a group of its own with PerGroup"
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class RowRule(Aggregator):
     """A rule over the updates themselves: hosts send every one of them, [k, d] in memory.
@@ -120,6 +131,14 @@ class RowRule(Aggregator):
     def __post_init__(self) -> None:
         name = f"{type(self).__name__}.chunk_bytes"
         require(self.chunk_bytes >= 2**12, name, self.chunk_bytes, "must be >= 4096 bytes; 16 MiB is a good value")
+
+    def check_coverage(self, coverage: Coverage) -> None:
+        """Only whole vectors can be compared."""
+        check_whole(self, coverage)
+
+    def check(self, total: Partial) -> None:
+        """Every update must hold whole vectors."""
+        cast(Stack, total).check()
 
     def rows(self, total: Partial, name: str) -> Rows:
         """A vector of every update, by its name."""

@@ -32,6 +32,11 @@ class Slerp(RowRule):
     laws = frozenset({"failure", "identity"})
     formula = "slerp(a, b, t) = sin((1-t) A) / sin A * a + sin(t A) / sin A * b,  A the angle between a and b"
 
+    def check(self, total: Partial) -> None:
+        """Somebody must have weight."""
+        super().check(total)
+        cast(Stack, total).shares()
+
     def update(self, total: Partial, state: State, params: Tensor, *, seed: int) -> tuple[Update, State]:
         """Fold the deltas; every step is a linear combination, so the Gram matrix says how much of each is in it."""
         del params, seed

@@ -31,7 +31,8 @@ class TaskArithmetic(Aggregator):
     formula = "delta = scale * sum_i delta_i"
 
     def __post_init__(self) -> None:
-        require(0 < self.scale < math.inf, "TaskArithmetic.scale", self.scale, "must be > 0 and finite; 1 adds deltas as they are")
+        accepted = "must be > 0 and finite; 1 adds deltas as they are"
+        require(0 < self.scale < math.inf, "TaskArithmetic.scale", self.scale, accepted)
 
     def collect(self, update: Update, round: Round) -> Partial:
         """The update with weight 1."""

@@ -15,7 +15,7 @@ from raycollab.attacks.nan import NotANumber
 from raycollab.attacks.sign_flip import SignFlip
 from raycollab.attacks.under_attack import UnderAttack
 from raycollab.chains import Chain
-from raycollab.config import require
+from raycollab.config import Settings, require
 from raycollab.errors import ConfigError
 from raycollab.modes import Mode
 from raycollab.task import Task
@@ -28,7 +28,7 @@ NONE = "none"
 
 
 @dataclass(frozen=True)
-class Attack:
+class Attack(Settings):
     """Agents that misbehave, for testing a rule: the last `num_agents` of an experiment's agents.
 
     Args:

@@ -7,12 +7,13 @@ from typing import ClassVar
 from torch import Tensor
 
 from raycollab.aggregation import Rows
+from raycollab.config import Settings
 from raycollab.learners import Learner
 from raycollab.task import Task
 from raycollab.types import State
 
 
-class Misbehaviour(ABC):
+class Misbehaviour(Settings, ABC):
     """What bad agents do: a frozen value.
 
     Attributes:

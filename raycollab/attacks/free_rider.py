@@ -38,12 +38,12 @@ class Idle(Disguised):
     def update(self, problem: Problem, params: Tensor, state: State, round: Round) -> tuple[Update, State]:
         """Claim the shard's weight for nothing."""
         weight = float(problem.shard.num_examples("train"))
-        vectors = {
-            name: torch.zeros_like(params) for name in (DELTA, *self.sends)
-        }  # a name in `sends` may be a scalar's
+        names = [name for name in (DELTA, *self.sends) if name not in REPORTED]
+        vectors = {name: torch.zeros_like(params) for name in names}  # a name in `sends` may be a scalar's
         buffers = round.vectors.get(BUFFERS)
         if buffers is not None and buffers.numel():
             vectors[BUFFERS] = torch.zeros_like(buffers)
-        claims = {"loss": 0.0, "examples": weight}
-        scalars = {name: claims.get(name, 1.0) for name in (*REPORTED, *self.sends)}
+        claims = {**dict.fromkeys(REPORTED, 1.0), "loss": 0.0, "counted": weight}
+        others = {name: getattr(self.inner, name, 1.0) for name in self.sends if name not in claims}  # such as an alpha
+        scalars = {**claims, **others}
         return Update(problem.agent, weight, vectors, scalars, round.base_version), state

@@ -6,8 +6,9 @@ from typing import Self, cast
 from torch import Tensor
 
 from raycollab.aggregation import Aggregator, Partial, Rows, Stack, add_up
+from raycollab.aggregation.rows import check_whole
 from raycollab.attacks.base import Collusion
-from raycollab.spec import DELTA, PARAMS, ParamSpec
+from raycollab.spec import DELTA, PARAMS, Coverage, ParamSpec
 from raycollab.types import Round, State, Update
 
 
@@ -44,6 +45,10 @@ class UnderAttack(Aggregator):
     def min_updates(self) -> int:
         """Those of the rule."""
         return self.rule.min_updates
+
+    def check_coverage(self, coverage: Coverage) -> None:
+        """Bad agents look at whole vectors."""
+        check_whole(self, coverage)
 
     def bind(self, spec: ParamSpec) -> Self:
         """The rule for vectors of this form."""

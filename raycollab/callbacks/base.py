@@ -1,11 +1,14 @@
 """What may watch a run."""
 
 from raycollab.result import Result
-from raycollab.types import RoundReport, Started
+from raycollab.types import Begun, RoundReport, Started
 
 
 class Callback:
     """Watches a run from the process that started it; override what is of interest."""
+
+    def on_begin(self, begun: Begun) -> None:
+        """The settings are checked and the run folder is there; nothing is started yet."""
 
     def on_start(self, started: Started) -> None:
         """All agents are ready."""

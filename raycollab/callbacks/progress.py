@@ -8,9 +8,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from raycollab.callbacks.base import Callback
-from raycollab.report import agent_table
+from raycollab.report import DRIFTS, agent_table, drifting, private_note
 from raycollab.result import Result
-from raycollab.types import RoundReport, Started
+from raycollab.types import Begun, RoundReport, Started
 
 _MAX_AGENT_LINES = 20
 
@@ -26,6 +26,16 @@ class Progress(Callback):
         self._console = console or Console(highlight=False)
         self._num_rounds = 0
         self._learners: dict[str, str] = {}
+
+    def on_begin(self, begun: Begun) -> None:
+        """What is about to start, which takes a while on Ray, and what to know beforehand."""
+        self._learners = dict(begun.learners)
+        if begun.pool == "ray":
+            self._console.print(f"starting Ray and {len(begun.learners)} agents ...")
+        for note in begun.notes:
+            self._console.print(note, markup=False, soft_wrap=True)
+        for warning in begun.warnings:
+            self._console.print(f"warning: {warning}", style="yellow", markup=False, soft_wrap=True)
 
     def on_start(self, started: Started) -> None:
         """A line on each agent."""
@@ -70,7 +80,13 @@ class Progress(Callback):
         self._console.print(agent_table(rows, result.primary, limit=_MAX_AGENT_LINES))
         if len(rows) > _MAX_AGENT_LINES:
             self._console.print(f"... and {len(rows) - _MAX_AGENT_LINES} more agents, in agents.parquet")
+        if drifting(rows, result.primary):
+            self._console.print(DRIFTS, style="yellow", soft_wrap=True)
         self._console.print(f"\non the shared test set:\n{result.report()}", markup=False)
+        if result.private:
+            self._console.print(
+                f"\n{private_note(result.private, result.path)}", style="yellow", markup=False, soft_wrap=True
+            )
         self._console.print(f"\nrun folder: {result.path}", soft_wrap=True)
         self._console.print(f"next: raycollab evaluate {result.path}", soft_wrap=True)
         self._console.print(

@@ -5,8 +5,10 @@ from abc import ABC, abstractmethod
 import numpy as np
 from torch import Tensor
 
+from raycollab.config import Settings
 
-class Codec(ABC):
+
+class Codec(Settings, ABC):
     """Makes vectors smaller on the wire. A frozen value; the same seed gives the same bytes."""
 
     @abstractmethod

@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from raycollab.config import require
+from raycollab.config import Settings, require
 from raycollab.data.columns import LABEL, Columns, count_rows, take_rows
 from raycollab.data.partition import Partition
 from raycollab.errors import DataError
@@ -23,7 +23,7 @@ __all__ = ["Columns", "Holdout", "Part", "Shard", "Source", "read_columns", "str
 _PERMUTE_WHOLE_BYTES = 64 * 2**20  # below this an epoch permutes the whole column once; above, it selects per batch
 
 
-class Source(ABC):
+class Source(Settings, ABC):
     """Where some rows are. Implementations are frozen dataclasses of plain settings."""
 
     @abstractmethod

@@ -56,7 +56,6 @@ class Parquet(Source):
             "must be > 0; 255 gives 0..1, null keeps uint8",
         )
         if self.columns is not None:
-            require(not isinstance(self.columns, str), "Parquet.columns", self.columns, "must be a list of names")
             require(
                 len(self.columns) > 0, "Parquet.columns", self.columns, "must name a column; null reads all of them"
             )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from raycollab.config import require
+from raycollab.config import Settings, require
 from raycollab.data.columns import LABEL, Columns, count_rows, grouping_column
 from raycollab.errors import DataError
 from raycollab.rng import numpy_generator
@@ -14,7 +14,7 @@ from raycollab.rng import numpy_generator
 _MAX_DRAWS = 100
 
 
-class Partition(ABC):
+class Partition(Settings, ABC):
     """A rule that deals the rows of one data set out to `num_parts` parties.
 
     Laws: parts are disjoint and sorted, none is empty, and the same columns always give the same parts.

@@ -43,7 +43,21 @@ class Distill(Learner):
     formula = "consensus_x = mean_i logits_i(x);  digest: T^2 KL(softmax(consensus_x / T) || softmax(logits_i(x) / T))"
 
     def __post_init__(self) -> None:
+        accepted = "must be a Learner, such as SGD"
+        require(isinstance(self.learner, Learner), "Distill.learner", self.learner, accepted)
+        alone = f"{accepted}, that needs nothing of the round: what it would send stays here"
+        require(isinstance(self.digest, Learner) and not self.digest.needs, "Distill.digest", self.digest, alone)
         require(self.temperature > 0, "Distill.temperature", self.temperature, "must be > 0")
+
+    @property
+    def needs(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Those of the learner."""
+        return self.learner.needs
+
+    @property
+    def sends(self) -> tuple[str, ...]:  # type: ignore[override]
+        """What the learner sends."""
+        return self.learner.sends
 
     def init(self, params: Tensor) -> State:
         """Those of both learners."""

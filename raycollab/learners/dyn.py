@@ -1,6 +1,6 @@
 """FedDyn, the agents' side: a linear and a quadratic term that make local minima agree with the common one."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -13,6 +13,8 @@ from raycollab.params import FlatModel
 from raycollab.spec import DELTA
 from raycollab.task import Problem
 from raycollab.types import Round, State, Update
+
+ALPHA = "alpha"
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,14 @@ class Dyn(Learner):
     formula = "gradient_i + alpha * (w - w_round) - h_i;  h_i -= alpha * (w_i - w_round)"
 
     def __post_init__(self) -> None:
+        local = isinstance(self.learner, LocalLearner)
+        require(local, "Dyn.learner", self.learner, "must be a LocalLearner, such as SGD or Optimizer")
         require(self.alpha > 0, "Dyn.alpha", self.alpha, "must be > 0")
+
+    @property
+    def sends(self) -> tuple[str, ...]:  # type: ignore[override]
+        """What the learner sends, and alpha: `FedDyn` is for one that is common to all."""
+        return (*self.learner.sends, ALPHA)
 
     def init(self, params: Tensor) -> State:
         """A local gradient of zero."""
@@ -49,9 +58,10 @@ class Dyn(Learner):
 
         def step(model: FlatModel, factor: float) -> None:
             for grad, shared, anchor, part in zip(model.shared_grads, model.shared, anchors, own, strict=True):
-                grad.add_(shared - anchor, alpha=self.alpha).sub_(part)
+                grad.add_(shared, alpha=self.alpha).sub_(anchor, alpha=self.alpha).sub_(part)
             stepper.step(model, factor)
 
         update = self.learner.train(problem, params, round, step)
         after = gradient - self.alpha * update.vectors[DELTA]
-        return update, {"gradient": after, "learner": stepper.state()}
+        scalars = {**update.scalars, ALPHA: float(self.alpha)}
+        return replace(update, scalars=scalars), {"gradient": after, "learner": stepper.state()}

@@ -1,6 +1,7 @@
 """FedSGD: agents send a gradient, the driver takes the step."""
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -8,6 +9,7 @@ from torch import Tensor
 from raycollab.config import require
 from raycollab.errors import ModelError
 from raycollab.learners.base import Learner
+from raycollab.learners.local import REPORTED
 from raycollab.learners.sgd import SGD
 from raycollab.params import FlatModel
 from raycollab.spec import DELTA
@@ -30,6 +32,7 @@ class FedSGD(Learner):
 
     batch_size: int = 256
 
+    sends: ClassVar[tuple[str, ...]] = REPORTED
     formula = "delta_i = -gradient of L_i at w"
 
     def __post_init__(self) -> None:
@@ -52,9 +55,9 @@ class FedSGD(Learner):
                 sum.add_(grad)
 
         update = _Summed(batch_size=self.batch_size).train(problem, params, round, add)
-        gradient = total.div_(max(update.scalars["counted"], 1.0)
+        delta = total.div_(-max(update.scalars["counted"], 1.0))
         scalars = {**update.scalars, "steps": 1.0, "effective_steps": 1.0}
-        return replace(update, vectors={**update.vectors, DELTA: -gradient}, scalars=scalars), state
+        return replace(update, vectors={**update.vectors, DELTA: delta}, scalars=scalars), state
 
 
 @dataclass(frozen=True)

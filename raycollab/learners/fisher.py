@@ -34,6 +34,7 @@ class Fisher(Learner):
     formula = "fisher_ij = mean over examples of (d loss_i / d w_j)^2 at w_i"
 
     def __post_init__(self) -> None:
+        require(isinstance(self.learner, Learner), "Fisher.learner", self.learner, "must be a Learner, such as SGD")
         require(self.num_examples >= 1, "Fisher.num_examples", self.num_examples, "must be >= 1")
 
     @property
@@ -64,9 +65,11 @@ class Fisher(Learner):
         was_training = model.module.training
         model.module.eval()
         total = torch.zeros(model.spec.num_params, device=model.device)
+        totals = model.split(total)
         count = min(self.num_examples, problem.shard.num_examples("train"))
         for example in problem.batches(round, batch_size=1, epochs=1, steps=count):
             problem.backward(example)
-            total += torch.cat([grad.float() for grad in model.shared_grads]).square()
+            for sum, grad in zip(totals, model.shared_grads, strict=True):
+                sum.addcmul_(grad, grad)
         model.module.train(was_training)
-        return total / count
+        return total.div_(count)

@@ -4,6 +4,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -59,6 +60,8 @@ class LocalLearner(Learner):
     max_grad_norm: float | None = None
     schedule: Schedule = Constant()  # noqa: RUF009 - frozen
     autocast: bool = False
+
+    sends: ClassVar[tuple[str, ...]] = REPORTED
 
     def __post_init__(self) -> None:
         kind = type(self).__name__
@@ -130,7 +133,7 @@ class LocalLearner(Learner):
             factors.append(factor(len(factors)))
             step(model, factors[-1])
             count = problem.task.count(batch)
-            total_loss += loss * count
+            total_loss.add_(loss, alpha=count)
             counted += count
         mean_loss = total_loss.item() / max(counted, 1)
         if not math.isfinite(mean_loss):

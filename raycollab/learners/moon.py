@@ -1,18 +1,19 @@
 """MOON: representations are drawn to the common model's and away from the agent's own last ones."""
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn import functional
 
 from raycollab.config import require
 from raycollab.learners.base import Learner
 from raycollab.learners.local import LocalLearner
+from raycollab.params import FlatModel
 from raycollab.spec import BUFFERS, DELTA, PARAMS, ParamSpec
-from raycollab.task import Problem, Task
+from raycollab.task import Problem
 from raycollab.types import Batch, Round, State, Update
 
 
@@ -41,8 +42,15 @@ class Moon(Learner):
     formula = "loss_i + mu * softplus((sim(z, z_last) - sim(z, z_round)) / T)"
 
     def __post_init__(self) -> None:
+        local = isinstance(self.learner, LocalLearner)
+        require(local, "Moon.learner", self.learner, "must be a LocalLearner, such as SGD or Optimizer")
         require(self.mu >= 0, "Moon.mu", self.mu, "must be >= 0; 0 is the learner itself")
         require(self.temperature > 0, "Moon.temperature", self.temperature, "must be > 0")
+
+    @property
+    def sends(self) -> tuple[str, ...]:  # type: ignore[override]
+        """What the learner sends."""
+        return self.learner.sends
 
     def init(self, params: Tensor) -> State:
         """No last model."""
@@ -52,8 +60,9 @@ class Moon(Learner):
         """Take the learner's steps on the loss with the term; remember where they ended."""
         stepper = self.learner.begin(problem.model, state["learner"])
         here = {PARAMS: params, BUFFERS: round.vectors.get(BUFFERS, params[:0])}
+        others = [_fixed(problem.model, vectors) for vectors in (here, state["last"])] if state["last"] else []
         given = {field.name: getattr(problem, field.name) for field in fields(problem)}
-        contrast = _Contrast(**given, here=here, last=state["last"], mu=self.mu, temperature=self.temperature)
+        contrast = _Contrast(**given, others=tuple(others), mu=self.mu, temperature=self.temperature)
         update = self.learner.train(contrast, params, round, stepper.step)
         last = {PARAMS: params + update.vectors[DELTA], BUFFERS: problem.model.read_buffers()}
         return update, {"last": last, "learner": stepper.state()}
@@ -61,42 +70,28 @@ class Moon(Learner):
 
 @dataclass(frozen=True)
 class _Contrast(Problem):
-    """A problem with the model-contrastive term in its loss; `here` and `last` are the vectors of two fixed models."""
+    """A problem with the model-contrastive term in its loss; `others` are the round's model and the last, or none."""
 
-    here: Mapping[str, Tensor]
-    last: Mapping[str, Tensor] | None
+    others: tuple[nn.Module, ...]
     mu: float
     temperature: float
 
     def loss(self, batch: Batch) -> Tensor:
         loss, z = self.task.loss_and_features(self.model.module, batch)
-        if self.last is None:
+        if not self.others:
             return loss
-        pull, push = (functional.cosine_similarity(z, self._features(batch, of)) for of in (self.here, self.last))
+        with torch.no_grad():
+            fixed = [self.task.features(module, batch) for module in self.others]
+        pull, push = (functional.cosine_similarity(z, other) for other in fixed)
         return loss + self.mu * functional.softplus((push - pull) / self.temperature).mean()
 
-    def _features(self, batch: Batch, vectors: Mapping[str, Tensor]) -> Tensor:
-        """Features under a fixed model's vectors, in evaluation mode; the model that learns stays as it is."""
-        named = {f"module.{name}": tensor for name, tensor in _named(self.model.spec, vectors).items()}
-        module = self.model.module
-        was_training = module.training
-        module.eval()
-        with torch.no_grad():
-            features = functional_call(_Features(self.task, module), named, (batch,))
-        module.train(was_training)
-        return features
 
-
-class _Features(nn.Module):
-    """A task's features as a module, whose parameters functional_call can replace."""
-
-    def __init__(self, task: Task, module: nn.Module):
-        super().__init__()
-        self.task = task
-        self.module = module
-
-    def forward(self, batch: Batch) -> Tensor:
-        return self.task.features(self.module, batch)
+def _fixed(model: FlatModel, vectors: Mapping[str, Tensor]) -> nn.Module:
+    """The module under other vectors, in evaluation mode; whatever is private it shares with the model."""
+    named = _named(model.spec, vectors)
+    tensors = {**dict(model.module.named_parameters()), **dict(model.module.named_buffers())}
+    instead = {id(tensor): named.get(name, tensor) for name, tensor in tensors.items()}
+    return copy.deepcopy(model.module, instead).eval()
 
 
 def _named(spec: ParamSpec, vectors: Mapping[str, Tensor]) -> dict[str, Tensor]:

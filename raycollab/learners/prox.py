@@ -29,25 +29,28 @@ class Prox(Learner):
     formula = "grad += mu (w - w_round)"
 
     def __post_init__(self) -> None:
+        local = isinstance(self.learner, LocalLearner)
+        require(local, "Prox.learner", self.learner, "must be a LocalLearner, such as SGD or Optimizer")
         require(self.mu >= 0, "Prox.mu", self.mu, "must be >= 0")
+
+    @property
+    def sends(self) -> tuple[str, ...]:  # type: ignore[override]
+        """What the learner sends."""
+        return self.learner.sends
 
     def update(self, problem: Problem, params: Tensor, state: State, round: Round) -> tuple[Update, State]:
         """Take the learner's steps, each with mu * (w - w_round) added to its gradient."""
         stepper = self.learner.begin(problem.model, state)
-        anchors = problem.model.split(params)
+        anchors, factors = problem.model.split(params), list[float]()
 
         def step(model: FlatModel, factor: float) -> None:
             for grad, shared, anchor in zip(model.shared_grads, model.shared, anchors, strict=True):
-                grad.add_(shared - anchor, alpha=self.mu)
+                grad.add_(shared, alpha=self.mu).sub_(anchor, alpha=self.mu)
+            factors.append(factor)
             stepper.step(model, factor)
 
         update = self.learner.train(problem, params, round, step)
-        scalars = {**update.scalars, "effective_steps": self._effective_steps(int(update.scalars["steps"]))}
-        return replace(update, scalars=scalars), stepper.state()
-
-    def _effective_steps(self, steps: int) -> float:
-        """For plain SGD each step shrinks those before it by 1 - lr * mu: arXiv 2007.07481, section 4.1."""
-        if not (self.mu and isinstance(self.learner, SGD) and self.learner.momentum == 0):
-            return self.learner.effective_steps(steps)
-        pull = self.learner.lr * self.mu
-        return (1 - (1 - pull) ** steps) / pull
+        if isinstance(self.learner, SGD):  # the pull shrinks what earlier steps moved: arXiv 2007.07481, section 4.1
+            effective_steps = self.learner.effective_steps(factors, pull=self.learner.lr * self.mu)
+            update = replace(update, scalars={**update.scalars, "effective_steps": effective_steps})
+        return update, stepper.state()

@@ -38,13 +38,17 @@ class Scaffold(Learner):
 
     formula = "grad += c - c_i;  then c_i = grad at w_round (1), or mean of the K steps' grad (2)"
     needs: ClassVar[tuple[str, ...]] = (CONTROL,)
-    sends: ClassVar[tuple[str, ...]] = (CONTROL,)
 
     def __post_init__(self) -> None:
         require(isinstance(self.learner, SGD), "Scaffold.learner", self.learner, "must be SGD: a control is a gradient")
         require(self.option in (1, 2), "Scaffold.option", self.option, "must be 1 or 2")
         momentum = self.learner.momentum
         require(momentum == 0, "Scaffold.learner.momentum", momentum, "must be 0: a control is a mean gradient")
+
+    @property
+    def sends(self) -> tuple[str, ...]:  # type: ignore[override]
+        """What the learner sends, and the change of the control."""
+        return (*self.learner.sends, CONTROL)
 
     def init(self, params: Tensor) -> State:
         """A control of zero."""

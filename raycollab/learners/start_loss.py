@@ -33,6 +33,7 @@ class StartLoss(Learner):
     formula = "start_loss = mean over examples of loss_i(w_round)"
 
     def __post_init__(self) -> None:
+        require(isinstance(self.learner, Learner), "StartLoss.learner", self.learner, "must be a Learner, such as SGD")
         require(self.batch_size >= 1, "StartLoss.batch_size", self.batch_size, "must be >= 1")
 
     @property

@@ -25,7 +25,7 @@ class Student(Learner):
     last round, and so does nothing in the first.
 
     Args:
-        learner: Learns from the consensus.
+        learner: Learns from the consensus; one that needs nothing of the round, such as SGD.
         public: The public set, the same for all.
         temperature: T of both softmaxes, > 0.
     Shapes: delta [d].
@@ -42,7 +42,14 @@ class Student(Learner):
     formula = "T^2 KL(softmax(consensus_x / T) || softmax(logits(x) / T))"
 
     def __post_init__(self) -> None:
+        accepted = "must be a Learner, such as SGD, that needs nothing of the round: only its delta is sent"
+        require(isinstance(self.learner, Learner) and not self.learner.needs, "Student.learner", self.learner, accepted)
         require(self.temperature > 0, "Student.temperature", self.temperature, "must be > 0")
+
+    @property
+    def sends(self) -> tuple[str, ...]:  # type: ignore[override]
+        """What learners report, if this one does; in the first round it is zero."""
+        return tuple(name for name in self.learner.sends if name in REPORTED)
 
     def init(self, params: Tensor) -> State:
         """That of the learner."""

@@ -4,8 +4,10 @@ from abc import ABC, abstractmethod
 
 from torch import nn
 
+from raycollab.config import Settings
 
-class Model(ABC):
+
+class Model(Settings, ABC):
     """A frozen recipe of a module: it travels, compares, prints and is written into the run folder."""
 
     @abstractmethod

@@ -3,10 +3,11 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from raycollab.config import Settings
 from raycollab.types import Assignment, State
 
 
-class Mode(ABC):
+class Mode(Settings, ABC):
     """Turns selected agents into assignments: from which version each starts, and at what discount."""
 
     @property

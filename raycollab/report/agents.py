@@ -25,6 +25,7 @@ _TEXT_COLUMNS = ("agent", "learner")
 _NORMAL_MAD = 1.4826  # scales the MAD of normal values to their standard deviation
 _SMALLEST_SPREAD = 0.02  # when nearly all agents agree, a difference of this size is still ordinary
 _MAX_DEVIATIONS = 3.0
+DRIFTS = "drifts: the model scores far worse on this agent's own validation data than on most agents'; look at its data"
 
 
 def agent_table(
@@ -48,21 +49,27 @@ def agent_table(
     columns = [column for column in known if any(column in row for row in rows)]
     if not any(row.get("failures") for row in rows):
         columns = [column for column in columns if column != "failures"]
-    scores = {str(place): row.get(metric) for place, row in enumerate(rows)}
-    drifting = flag_drift({p: float(value) for p, value in scores.items() if isinstance(value, Real)}, primary[1])
+    flagged = drifting(rows, primary)
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))  # fits 80 columns
     for column in columns:
         heading = _HEADINGS.get(column, column.replace("val_", "val\n"))
         table.add_column(heading, justify="left" if column in _TEXT_COLUMNS else "right", no_wrap=True)
-    if drifting:
+    if flagged:
         table.add_column("note", no_wrap=True)
     places = range(len(rows))
-    shown = sorted(sorted(places, key=lambda place: str(place) not in drifting)[:limit])
+    shown = sorted(sorted(places, key=lambda place: place not in flagged)[:limit])
     for place in shown:
-        drifts = str(place) in drifting
+        drifts = place in flagged
         cells = [_cell(column, rows[place].get(column)) for column in columns]
         table.add_row(*cells, *(["drifts"] if drifts else []), style="yellow" if drifts else None)
     return table
+
+
+def drifting(rows: Sequence[Mapping[str, object]], primary: tuple[str, bool]) -> set[int]:
+    """Places of the rows that `flag_drift` names by the primary metric on the agents' own validation data."""
+    scores = {str(place): row.get(f"val_{primary[0]}") for place, row in enumerate(rows)}
+    known = {place: float(value) for place, value in scores.items() if isinstance(value, Real)}
+    return {int(place) for place in flag_drift(known, primary[1])}
 
 
 def flag_drift(values: Mapping[str, float], higher_is_better: bool = True) -> set[str]:

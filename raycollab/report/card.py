@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from raycollab.types import AgentCard
 
+_MAX_NAMES = 8
+
 
 def model_card(
     *,
@@ -14,6 +16,7 @@ def model_card(
     cards: Sequence[AgentCard],
     rounds: int,
     report: str,
+    private: Sequence[str] = (),
 ) -> str:
     """Markdown: what the model does, who took part, how it scores.
 
@@ -25,13 +28,15 @@ def model_card(
         cards: One per agent.
         rounds: Rounds that were committed.
         report: Longer text on the shared test set.
+        private: Names of what was not exchanged.
     """
     scores = "\n".join(f"| {metric} | {value:.4f} |" for metric, value in metrics.items())
     parties = "\n".join(f"| {card.agent} | {card.learner} | {card.summary} |" for card in cards)
+    own = f"\n\n{private_note(private)}" if private else ""
     return f"""# {name}
 
 {task}, trained by {len(cards)} agents in {rounds} rounds with raycollab. {num_params:,} parameters were exchanged; no
-agent's data left its host.
+agent's data left its host.{own}
 
 ## On the shared test set
 
@@ -58,3 +63,13 @@ model = rc.load("PATH OF THIS FOLDER")
 predictions = model.predict({{"...": tensor}})
 ```
 """
+
+
+def private_note(private: Sequence[str], folder: str = "RUN FOLDER") -> str:
+    """What becomes of parameters and buffers that are not exchanged, in words."""
+    more = f" and {len(private) - _MAX_NAMES} more" if len(private) > _MAX_NAMES else ""
+    return (
+        f"Not exchanged: {', '.join(private[:_MAX_NAMES])}{more}. Each agent has its own; in model/, and so in the "
+        f"scores on the shared test set, they stand at their initial values. An agent's own model, with what it had in "
+        f'the newest checkpoint: rc.load("{folder}", agent="NAME").'
+    )

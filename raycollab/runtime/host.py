@@ -86,8 +86,10 @@ class Host:
     def _open(self, agent: Agent, offer: Offer) -> AgentCard | Failure:
         task = agent.task or self._session.task
         try:
-            live = LiveAgent(agent, task, self._model(task), self._session.chain, self._session.seed)
+            model = self._model(task)
+            live = LiveAgent(agent, task, model, self._session.chain, self._session.seed)
             live.agree(offer)
+            self._aggregator.check_coverage(offer.spec.coverage(model.spec))
             card = live.open()
         except Exception as error:  # whatever a party's data or model raises is reported, and costs only this agent
             return _failure(agent.name, error)

@@ -1,5 +1,6 @@
 """Which Ray cluster a run uses, and whether it has what the run asks for."""
 
+import logging
 import os
 import socket
 import time
@@ -42,7 +43,8 @@ def cluster(address: str | None = None) -> Iterator[bool]:
     _knock(address)
     try:
         if address == "local":
-            ray.init(address="local", include_dashboard=False, configure_logging=False, log_to_driver=False)
+            with _quiet_about_tokens():
+                ray.init(address="local", include_dashboard=False, configure_logging=False, log_to_driver=False)
         else:
             ray.init(address=address, log_to_driver=False)
     except (ConnectionError, AuthenticationError, RuntimeError, ValueError) as error:
@@ -51,6 +53,21 @@ def cluster(address: str | None = None) -> Iterator[bool]:
         yield address != "local"
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _quiet_about_tokens() -> Iterator[None]:
+    """Keep off the screen that a cluster of this process alone is protected by a token; not that it is without."""
+    logger = logging.getLogger("ray._private.authentication.authentication_token_setup")
+
+    def wanted(record: logging.LogRecord) -> bool:
+        return "is enabled for this Ray cluster" not in record.getMessage()
+
+    logger.addFilter(wanted)
+    try:
+        yield
+    finally:
+        logger.removeFilter(wanted)
 
 
 def _knock(address: str) -> None:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import nan
 
+from raycollab.config import Settings
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -21,7 +23,7 @@ class Candidate:
     loss: float = nan
 
 
-class Selection(ABC):
+class Selection(Settings, ABC):
     """Chooses the agents of a round. The same candidates, round and seed give the same choice."""
 
     @abstractmethod

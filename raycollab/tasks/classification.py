@@ -41,6 +41,14 @@ class Classification(Task):
     primary = ("accuracy", True)
 
     def __post_init__(self) -> None:
+        is_module = isinstance(self.net, nn.Module) or (isinstance(self.net, type) and issubclass(self.net, nn.Module))
+        accepted = (
+            "is a torch module; every agent builds its own, so give the recipe of it: "
+            "rc.models.Module(CLASS OR FUNCTION, {'argument': value}), or 'package.module:Name' in place of the class"
+            if is_module
+            else "must be a recipe such as rc.models.MLP(64, 10) or rc.models.Module('package.module:Name')"
+        )
+        require(isinstance(self.net, Model), f"{type(self).__name__}.net", self.net, accepted)
         require(self.num_classes >= 2, "num_classes", self.num_classes, "must be >= 2")
         require(0 <= self.label_smoothing < 1, "label_smoothing", self.label_smoothing, "must be in [0, 1)")
         require(self.bad_rows in ("error", "drop"), "bad_rows", self.bad_rows, "must be 'error' or 'drop'")

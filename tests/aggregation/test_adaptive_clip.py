@@ -61,3 +61,9 @@ def test_a_norm_that_nobody_reaches_is_the_mean():
 def test_refuses(settings, message):
     with pytest.raises(ConfigError, match=message):
         AdaptiveClip(**settings)
+
+
+def test_squares_beyond_float32_are_clipped_and_not_lost():
+    rule = AdaptiveClip(initial=1.0)
+    delta, _ = merged(rule, rule.init(torch.zeros(2)), [[1e25, 1e25]])
+    torch.testing.assert_close(delta, torch.full((2,), 0.5).sqrt())

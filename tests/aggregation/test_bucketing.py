@@ -47,6 +47,30 @@ def test_a_mean_is_uniform_and_weighs_what_its_updates_weigh():
     assert bucket.weight == 4.0
 
 
+def test_discounts_and_scalars_reach_the_rule():
+    """[0, 4] at discounts 1 and .25: (0 + .25 * 4) / 1.25; scalars too, where both have them."""
+    fresh, stale = updates([[0.0], [4.0]])
+    fresh = replace(fresh, scalars={"loss": 1.0, "alone": 7.0})
+    stale = replace(stale, scalars={"loss": 6.0}, discount=0.25)
+    rule = Bucketing(Sees(), 2)
+    merged(rule, [fresh, stale])
+    (bucket,) = rule.rule.seen[0]
+    assert bucket.vectors["delta"].tolist() == pytest.approx([0.8])
+    assert bucket.discount == 0.625
+    assert bucket.scalars == pytest.approx({"loss": 2.0})
+
+
+def test_stale_updates_count_for_less_in_buckets_as_they_do_outside():
+    """Two fresh updates at 1 and two of almost no weight at 10: the rule alone stays at 1."""
+    some = [
+        replace(u, discount=d) for u, d in zip(updates([[1.0], [1.0], [10.0], [10.0]]), (1, 1, 1e-3, 1e-3), strict=True)
+    ]
+    for rule in (CenteredClip(tau=1000.0), GeometricMedian()):
+        alone, bucketed = (merged(each, some)[0].vectors["delta"] for each in (rule, Bucketing(rule, 1)))
+        torch.testing.assert_close(bucketed, alone)
+        assert float(bucketed) < 1.1
+
+
 def test_buckets_follow_the_seed():
     rows = randn(9, 5)
     rule = Bucketing(Median(), 2)
@@ -101,8 +125,8 @@ def test_it_passes_on_all_that_a_rule_has():
     assert rule.needs == ("fisher",)
     assert rule.tells({}) == {"told": 1.0}
     assert rule.bind(None).rule.bound
-    assert Bucketing(GeometricMedian()).laws == {"identity", "robustness"}
-    assert Bucketing(CenteredClip()).laws == frozenset()
+    assert Bucketing(GeometricMedian()).laws == {"failure", "identity", "robustness"}
+    assert Bucketing(CenteredClip()).laws == {"failure"}
 
 
 def test_says_how_many_it_needs():

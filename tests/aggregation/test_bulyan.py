@@ -5,6 +5,7 @@ from raycollab.aggregation import Bulyan, Krum
 from raycollab.aggregation.bulyan import _choose, _mean_around_median
 from raycollab.errors import ConfigError
 
+from ..contracts.support import ONE_STEP, digits
 from .support import delta, merged, randn, updates
 
 
@@ -75,8 +76,16 @@ def test_needs_and_laws():
     assert "robustness" not in Bulyan(f=0).laws
 
 
+def test_fewer_than_4f_plus_3_updates_are_refused_before_the_run():
+    with pytest.raises(ConfigError, match=r"Bulyan\(.*f=1\) needs 7 updates a round; .* of 6 agents brings 6: select"):
+        digits(ONE_STEP, Bulyan(f=1), num_agents=6).resolved()
+    digits(ONE_STEP, Bulyan(f=1), num_agents=7).resolved()
+
+
 def test_refuses():
-    with pytest.raises(ConfigError, match=r"Bulyan.f=-1: must be >= 0 bad updates"):
+    with pytest.raises(ConfigError, match=r"Bulyan.f=-1: must be a whole number >= 0 of bad updates"):
         Bulyan(f=-1)
+    with pytest.raises(ConfigError, match=r"Bulyan.f=1.0: must be a whole number"):
+        Bulyan(f=1.0)
     with pytest.raises(ConfigError, match=r"Bulyan.chunk_bytes=0: must be >= 4096"):
         Bulyan(f=1, chunk_bytes=0)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from raycollab.aggregation import AgnosticFL, Dare, FisherMean, Krum, Mean, Median, Stack, WeightedSum, add_up
+from raycollab.aggregation import AgnosticFL, Dare, FedDyn, FisherMean, Krum, Mean, Median, Stack, WeightedSum, add_up
 from raycollab.errors import ConfigError
 from raycollab.types import Round, Update
 
@@ -51,7 +51,7 @@ def test_without_dropping_it_is_the_rule():
     assert torch.equal(merged(Dare(0.0, Median()), *updates)["delta"], merged(Median(), *updates)["delta"])
     assert Dare(0.0, Median()).laws == Median().laws
     assert Dare(0.5, Median()).laws == frozenset()
-    assert Dare(0.5).laws == {"weights"}
+    assert Dare(0.5).laws == frozenset()  # equal agents draw apart
 
 
 def test_it_asks_for_what_its_rule_does():
@@ -59,6 +59,7 @@ def test_it_asks_for_what_its_rule_does():
     assert Dare(0.5, Median()).partial is Stack
     assert Dare(0.5, FisherMean()).needs == ("fisher",)
     assert Dare(0.5, Krum(f=2)).min_updates == Krum(f=2).min_updates > 1
+    assert not Dare(0.5, FedDyn()).takes_discounts
     assert Dare(0.5, AgnosticFL(0.1)).tells({"shares": {"a": 2.0}}) == {"lambda/a": 2.0}
 
 

@@ -1,10 +1,15 @@
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+import pytest
 import torch
 
 from raycollab.aggregation import FedNova, Mean, add_up
+from raycollab.errors import ConfigError
+from raycollab.learners import SGD, Learner, Prox
 from raycollab.spec import Coverage, Segments
 from raycollab.types import Round, Update
+
+from ..contracts.support import digits, train
 
 ROUND = Round(1, 0, 0, {})
 
@@ -61,3 +66,26 @@ def test_an_element_goes_as_far_as_those_who_hold_it():
 
 def _holds(element):
     return Coverage(Segments(2, ((element, element + 1),)), Segments.all(0))
+
+
+def test_a_step_that_shrinks_itself_is_not_halved():
+    """Prox of pull lr mu = 1.5: two steps are as much as 1 - .5 of one. Equal agents move as by the mean."""
+    learner = Prox(SGD(lr=0.1, steps=2, batch_size=8), mu=15.0)
+    nova, mean = (train(digits(learner, rule, rounds=1)).params for rule in (FedNova(), Mean()))
+    torch.testing.assert_close(nova, mean, rtol=1e-4, atol=1e-5)
+
+
+@dataclass(frozen=True)
+class Sketch(Learner):
+    """Sends a delta and nothing else."""
+
+    def update(self, problem, params, state, round):
+        return Update(problem.agent, 1.0, {"delta": torch.ones_like(params)}), state
+
+
+def test_a_learner_that_counts_no_steps_is_refused_before_the_run():
+    with pytest.raises(
+        ConfigError, match=r"'agent-0': FedNova needs \['effective_steps'\], which Sketch does not send"
+    ):
+        digits(Sketch(), FedNova()).resolved()
+    assert train(digits(Sketch(), Mean(), rounds=1)).driver.version == 1

@@ -66,6 +66,11 @@ def test_other_vectors_come_from_the_same_updates():
     assert (found.weight, state) == (2.0, {})
 
 
+def test_robust_only_where_it_tolerates_one():
+    assert "robustness" in Krum(f=1).laws
+    assert "robustness" not in Krum(f=0).laws
+
+
 def test_weights_are_ignored():
     assert delta(Krum(f=1), LINE, weights=[1.0, 1.0, 1.0, 1.0, 1e9]).tolist() == [1.0]
 
@@ -87,7 +92,9 @@ def test_more_bad_ones_than_the_agents_bear_are_refused_before_the_run():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"f": -1}, "Krum.f=-1: must be >= 0 bad updates"),
+        ({"f": -1}, "Krum.f=-1: must be a whole number >= 0 of bad updates"),
+        ({"f": 1.5}, "Krum.f=1.5: must be a whole number"),
+        ({"f": 1, "num_selected": 2.5}, "Krum.num_selected=2.5: must be >= 1 updates"),
         ({"f": 1, "num_selected": 0}, "Krum.num_selected=0: must be >= 1 updates, or None for all but f"),
         ({"f": 1, "chunk_bytes": 1}, "Krum.chunk_bytes=1: must be >= 4096"),
     ],

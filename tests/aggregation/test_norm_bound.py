@@ -42,3 +42,8 @@ def test_only_a_sum_leaves_the_host_and_only_the_delta_is_clipped():
 def test_refuses(max_norm):
     with pytest.raises(ConfigError, match=rf"NormBound.max_norm={max_norm}: must be > 0"):
         NormBound(max_norm)
+
+
+def test_refuses_no_bound_at_all():
+    with pytest.raises(ConfigError, match=r"NormBound.max_norm=inf: must be > 0 and finite"):
+        NormBound(float("inf"))

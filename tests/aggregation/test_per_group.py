@@ -3,7 +3,18 @@ from dataclasses import replace
 import pytest
 import torch
 
-from raycollab.aggregation import AgnosticFL, Dare, FisherMean, Krum, Mean, Median, PerGroup, TaskArithmetic, add_up
+from raycollab.aggregation import (
+    AgnosticFL,
+    Dare,
+    FedDyn,
+    FisherMean,
+    Krum,
+    Mean,
+    Median,
+    PerGroup,
+    TaskArithmetic,
+    add_up,
+)
 from raycollab.data import IID, Digits
 from raycollab.errors import ConfigError, ModelError, UpdateError
 from raycollab.experiment import Experiment
@@ -112,7 +123,8 @@ def test_what_it_asks_for_is_what_its_rules_do():
     assert rule.needs == ("fisher", "start_loss")
     assert rule.min_updates == Krum(f=1).min_updates == 5
     assert PerGroup({"a": Mean(), "*": FisherMean()}).laws == {"failure", "identity", "weights"}
-    assert PerGroup({"a": Mean(), "*": Median()}).laws == {"identity"}
+    assert PerGroup({"a": Mean(), "*": Median()}).laws == {"failure", "identity"}
+    assert not PerGroup({"a": Mean(), "*": FedDyn()}).takes_discounts
 
 
 def test_an_agent_takes_part_in_the_groups_that_it_holds():
@@ -141,6 +153,38 @@ def test_a_group_that_nobody_holds_stays_as_it_is():
     found, state = play(rule, [of("b", 1.0, 1.0, 2.0, coverage=head, loss=1.0)])
     assert found["delta"].tolist() == [0.0, 0.0, 1.0, 2.0, 0.0]
     assert state["enc.*"] == {"shares": {}}
+
+
+def test_round_vectors_are_copied_out_only_where_a_rule_reads_them():
+    """The mean of head asks for nothing; enc, whose elements lie apart, sees its own."""
+
+    class Watched(dict):
+        read = 0
+
+        def __getitem__(self, name):
+            self.read += 1
+            return super().__getitem__(name)
+
+    rule = PerGroup({"enc.*": Mean(), "*": Mean()}).bind(SPEC)
+    vectors = Watched(params=torch.arange(5.0))
+    round = Round(1, 0, 0, vectors)
+    rule.collect(THREE[0], round)
+    assert vectors.read == 0
+    seen = rule._round("enc.*", round).vectors
+    assert seen["params"].tolist() == [0.0, 1.0, 4.0]
+    assert dict(seen).keys() == {"params"}
+
+
+def test_what_cannot_be_merged_is_known_before_the_round_is_accepted():
+    """Names of agents, a group that too few hold, and one of no weight."""
+    rule = PerGroup({"enc.*": Mean(by_agent={"a": 1.0}), "*": Mean()}).bind(SPEC)
+    with pytest.raises(ConfigError, match="there is no agent 'a'; the agents are b, c"):
+        rule.check_agents(["b", "c"], 2)
+    rule.check_agents(["a", "b"], 2)
+    round = Round(1, 0, 0, {"params": PARAMS})
+    rule.check(add_up(rule.collect(update, round) for update in THREE))
+    with pytest.raises(UpdateError, match="the weights of 2 updates sum to 0"):
+        rule.check(add_up(rule.collect(update, round) for update in THREE[1:]))
 
 
 def test_a_group_that_too_few_hold_is_refused():
@@ -184,5 +228,5 @@ def test_a_file_can_name_it():
     experiment = Experiment(task, agents, (groups,), Digits("test"))
     text = to_yaml(experiment)
     assert parse_experiment(text, "x") == experiment
-    with pytest.raises(ConfigError, match=r"chain\.rules \(aggregation\.AgnosticFL\): unknown key 'lrr'"):
+    with pytest.raises(ConfigError, match=r"unknown key 'lrr' of chain\.0\.rules\.1\.\* \(AgnosticFL\)"):
         parse_experiment(text.replace("lr: 0.1\n      '*'", "lrr: 0.1\n      '*'"), "x")

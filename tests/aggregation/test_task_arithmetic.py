@@ -40,5 +40,7 @@ def test_a_discount_shortens_what_is_added():
 
 
 def test_what_is_refused():
-    with pytest.raises(ConfigError, match=r"TaskArithmetic\.scale=0\.0: must be > 0; 1 adds deltas as they are"):
+    with pytest.raises(
+        ConfigError, match=r"TaskArithmetic\.scale=0\.0: must be > 0 and finite; 1 adds deltas as they are"
+    ):
         TaskArithmetic(0.0)

@@ -4,6 +4,7 @@ import torch
 from raycollab.aggregation import Median, TrimmedMean
 from raycollab.errors import ConfigError
 
+from ..contracts.support import ONE_STEP, digits
 from .support import delta, merged, randn, updates
 
 
@@ -60,6 +61,24 @@ def test_refuses(trim):
         TrimmedMean(trim)
     with pytest.raises(ConfigError, match=r"TrimmedMean.chunk_bytes=1: must be >= 4096 bytes"):
         TrimmedMean(0.1, chunk_bytes=1)
+
+
+@pytest.mark.parametrize(
+    ("trim", "needed"), [(0.0, 1), (0.1, 10), (0.2, 5), (0.25, 4), (1 / 3, 3), (0.3, 4), (0.49, 3)]
+)
+def test_needs_so_many_that_one_is_dropped(trim, needed):
+    """With one fewer it is the plain mean, which a single bad update moves anywhere."""
+    rule = TrimmedMean(trim)
+    assert rule.min_updates == needed
+    bad = torch.cat([torch.ones(needed - 1, 1), torch.full((1, 1), 1e6)])
+    if trim:
+        assert delta(rule, bad).tolist() == [1.0]
+        assert float(delta(rule, bad[1:])) > 1e5
+
+
+def test_fewer_are_refused_before_the_run():
+    with pytest.raises(ConfigError, match=r"TrimmedMean\(.*trim=0.2\) needs 5 updates a round; .* brings 4"):
+        digits(ONE_STEP, TrimmedMean(0.2), num_agents=4).resolved()
 
 
 def test_laws_follow_the_trim():

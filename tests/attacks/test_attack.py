@@ -103,7 +103,7 @@ def test_the_file_holds_it():
     ("override", "message"),
     [
         ("--attack.kind=inm", "Attack.kind='inm': must be one of none, sign_flip"),
-        ("--attack.knd=ipm", "unknown key 'attack.knd=ipm'; did you mean 'kind'?"),
+        ("--attack.knd=ipm", "unknown key 'knd' of attack; did you mean 'kind'?"),
     ],
 )
 def test_the_command_line_refuses(override, message):

@@ -24,3 +24,10 @@ def test_it_brings_what_the_rule_and_the_learners_need():
     learner = rc.Scaffold(rc.SGD(lr=0.1, steps=1))
     done = Training(digits(learner, rc.FedNova(), num_agents=3, attack=rc.Attack("free_rider", num_agents=1))).finish()
     assert not [failure for report in done.reports for failure in report.failures]
+
+
+def test_it_claims_the_settings_that_a_rule_asks_for():
+    """With another alpha than the honest ones it would end a run by FedDyn."""
+    learner = rc.Dyn(rc.SGD(lr=0.1, steps=1), alpha=0.25)
+    done = Training(digits(learner, rc.FedDyn(), num_agents=3, attack=rc.Attack("free_rider", num_agents=1))).finish()
+    assert [len(report.agents) for report in done.reports] == [3, 3]

@@ -1,6 +1,7 @@
 """What a run prints, from reports made by hand."""
 
 import io
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from raycollab.callbacks import Progress
 from raycollab.callbacks.progress import summarised
 from raycollab.metrics import Confusion, Statistics
 from raycollab.result import Result
-from raycollab.types import AgentCard, AgentReport, Failure, RoundReport, Started
+from raycollab.types import AgentCard, AgentReport, Begun, Failure, RoundReport, Started
 
 ROW = {"round": 1, "examples": 40, "loss": 0.5, "norm": 1.0, "seconds": 0.25, "bytes_sent": 100, "failure": ""}
 
@@ -58,7 +59,9 @@ def test_the_end_shows_agents_report_folder_and_next_step(screen):
     progress.on_end(Result("runs/x", {}, [{"round": 1}], rows, statistics, ("accuracy", True), "target", 3.0))
     shown = text.getvalue()
     assert "ended after 1 rounds: target" in shown
-    assert [line.split()[0] for line in shown.splitlines() if "drifts" in line] == ["agent-24"]
+    assert [line.split()[0] for line in shown.splitlines() if "drifts" in line] == ["agent-24", "drifts:"]
+    assert "drifts: the model scores far worse on this agent's own validation data" in shown
+    assert shown.count("accuracy") == 2  # the heading of val_accuracy, and the report's line
     assert "... and 10 more agents, in agents.parquet" in shown
     assert "macro avg" in shown
     assert "run folder: runs/x" in shown
@@ -72,3 +75,21 @@ def test_an_agents_rounds_in_one_row():
     (row,) = summarised([{**ROW, "agent": "a"}, second, third], {"a": "SGD"})
     assert (row["rounds"], row["failures"], row["seconds"], row["bytes_sent"]) == (2, 1, 0.5, 200)
     assert (row["loss"], row["val_accuracy"], row["learner"]) == (0.25, 0.75, "SGD")
+
+
+@pytest.mark.parametrize(("pool", "says"), [("ray", True), ("local", False), ("", False)])
+def test_what_is_about_to_start_and_what_to_know_beforehand(screen, pool, says):
+    progress, text = screen
+    progress.on_begin(Begun(pool, {"a": "SGD", "b": "Prox"}, ("b misbehaves: [nan]",), ("Krum(f=0) tolerates 0",)))
+    assert ("starting Ray and 2 agents ..." in text.getvalue()) == says
+    assert "b misbehaves: [nan]\nwarning: Krum(f=0) tolerates 0\n" in text.getvalue()
+
+
+def test_the_end_says_what_was_private(screen):
+    progress, text = screen
+    result = Result("runs/x", {}, [{"round": 1}], [], Statistics.empty(), ("accuracy", True), "target", 3.0)
+    progress.on_end(result)
+    assert "Not exchanged" not in text.getvalue()
+    progress.on_end(replace(result, private=("head.weight", "head.bias")))
+    assert "Not exchanged: head.weight, head.bias. Each agent has its own; in model/" in text.getvalue()
+    assert 'rc.load("runs/x", agent="NAME")' in text.getvalue()

@@ -6,7 +6,7 @@ from dataclasses import fields
 import raycollab as rc
 
 AGGREGATORS = {
-    rc.Mean: (rc.Mean(), rc.Mean("uniform"), rc.Mean(by_agent={f"agent-{i}": i % 3 for i in range(9)})),
+    rc.Mean: (rc.Mean(), rc.Mean("uniform"), rc.Mean(by_agent={f"agent-{i}": i % 3 for i in range(8)})),
     rc.Median: (rc.Median(),),
     rc.FedNova: (rc.FedNova(),),
     rc.FedDyn: (rc.FedDyn(),),
@@ -132,6 +132,8 @@ def chains() -> list[tuple]:
 def sender(learner: rc.Learner, chain: tuple) -> rc.Learner:
     """A learner that sends what a chain's aggregator needs beside what all send."""
     needs = {name for step in chain if isinstance(step, rc.Aggregator) for name in step.needs}
+    if "alpha" in needs:
+        learner = rc.Dyn(learner, alpha=0.5)
     if "start_loss" in needs:
         learner = rc.StartLoss(learner)
     return rc.Fisher(learner, num_examples=4) if "fisher" in needs else learner

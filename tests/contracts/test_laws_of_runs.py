@@ -38,7 +38,8 @@ def tensors_of(value):
 def case(learner, chain, **settings):
     """Five of eight agents in every round or what the rule needs, so that some start from older private states."""
     count = max(5, rc.chain(*chain).aggregator.min_updates)
-    settings = {"rounds": ROUNDS, "run": {"agents_per_round": count, **settings.pop("run", {})}, **settings}
+    run = {"agents_per_round": count, "eval_every": ROUNDS, **settings.pop("run", {})}
+    settings = {"rounds": ROUNDS, "run": run, **settings}
     return digits(learner, *chain, **settings)
 
 
@@ -166,7 +167,7 @@ def test_exchange_what_is_private_never_leaves(learner, chain, monkeypatch):
 def test_evaluating_changes_nothing():
     """How often the model is scored, on the shared set and by the agents themselves, is only a matter of time."""
     learner, exchange = rc.SGD(lr=0.1, momentum=0.9, keep_momentum=True, steps=2), rc.Exchange(exclude=("3.*",))
-    often = train(case(learner, (rc.Mean(),), exchange=exchange))
+    often = train(case(learner, (rc.Mean(),), exchange=exchange, run={"eval_every": 1}))
     seldom = train(case(learner, (rc.Mean(),), exchange=exchange, run={"eval_every": 100}))
     assert [bool(report.own_metrics) for report in often.reports] == [True] * 4
     assert [bool(report.own_metrics) for report in seldom.reports] == [False] * 3 + [True]

@@ -9,6 +9,7 @@ from torch import nn
 import raycollab as rc
 from raycollab.checkpoint import load_state
 
+from .rows import short
 from .support import DIGITS, ONE_STEP, TEST, Training, digits, experiment, train
 
 HEAD = rc.Exchange(exclude=("3.*",))  # the last layer of the MLP
@@ -124,9 +125,23 @@ def test_a_pattern_may_find_nothing_in_an_agents_part_of_the_model():
     assert done.remembered("agent-1") is None
 
 
-def test_a_rule_over_whole_rows_refuses_parts():
-    with pytest.raises(rc.UpdateError, match=r"'agent-0', 'agent-1'.* exchange only a part"):
-        train(replace(parties(("a", "b")), chain=(rc.Median(),)))
+@pytest.mark.parametrize(
+    "rule", [rc.Median(), rc.FedAsync(), rc.Bucketing(rc.Median()), rc.Dare(0.5, rc.Median())], ids=short
+)
+def test_a_rule_over_whole_vectors_refuses_parts_before_the_first_round(rule):
+    with pytest.raises(rc.DataError, match=r"2 of 3 agents could not start:\n  agent-0: .*exchanges only a part"):
+        Training(replace(parties(("a", "abc", "b")), chain=(rule,)))
+
+
+def test_a_rule_over_whole_vectors_takes_groups_that_are_held_as_a_whole():
+    """Each agent has all or nothing of every encoder; a and b together are no such group."""
+    groups = {f"enc_{name}.*": rc.Median() for name in "abc"}
+    done = train(replace(parties(("a", "abc", "b")), chain=(rc.PerGroup({**groups, "*": rc.Median()}),)))
+    assert len(done.reports[0].agents) == 3
+    with pytest.raises(
+        rc.DataError, match=r"2 of 3 agents could not start:\n  agent-0: .* Median merges whole vectors"
+    ):
+        Training(replace(parties(("a", "abc", "b")), chain=(rc.PerGroup({"enc_*": rc.Median(), "*": rc.Mean()}),)))
 
 
 class LowRank(nn.Module):

@@ -66,7 +66,7 @@ def test_lists_from_yaml_are_the_same_value():
         ({"path": ""}, "Parquet.path='': must name a file"),
         ({"path": "x", "scale": 0.0}, "Parquet.scale=0.0: must be > 0"),
         ({"path": "x", "columns": ()}, r"Parquet.columns=\(\): must name a column"),
-        ({"path": "x", "columns": "age"}, "Parquet.columns='age': must be a list of names"),
+        ({"path": "x", "columns": "age"}, "Parquet.columns='age': must be a list"),
         (
             {"path": "x", "shapes": {"image": (0, 28)}},
             r"Parquet.shapes\['image'\]=\(0, 28\): must be whole numbers >= 1",

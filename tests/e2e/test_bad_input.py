@@ -27,14 +27,17 @@ def test_the_good_case_runs(capsys):
     ("changes", "words"),
     [
         ({"tests": 1}, ["'tests'", "did you mean 'test'?"]),
-        ({"run": {"num_round": 3}}, ["run: unknown key 'num_round'", "did you mean 'num_rounds'?", "patience"]),
+        ({"run": {"num_round": 3}}, ["unknown key 'num_round' of run", "did you mean 'num_rounds'?", "patience"]),
         ({"chain": [{"class_path": "Meen"}]}, ["chain", "'Meen'", "did you mean 'Mean'?"]),
         (
             {"chain": [{"class_path": "ClipNorm", "init_args": {"norm": 1}}, {"class_path": "Mean"}]},
             ["chain", "ClipNorm", "'norm'", "max_norm"],
         ),
         ({"chain": []}, ["chain: 0 aggregators", "Mean()"]),
-        ({"run": {"num_rounds": "many"}}, ["run.num_rounds", "'many'", "int"]),
+        ({"run": {"num_rounds": "many"}}, ["parties.yaml: run.num_rounds", "'many'", "expected an integer"]),
+        ({"upload": {"class_path": "Quantize", "init_args": {"bits": 5}}}, ["Quantize.bits=5: must be 8 or 4"]),
+        ({"upload": "Quantise"}, ["parties.yaml: upload: there is no Codec 'Quantise'; did you mean 'Quantize'?"]),
+        ({"chain": [{"class_path": "Mean", "beta": 1}]}, ["parties.yaml: chain.0: ", "belong under init_args"]),
         ({"run": {"num_rounds": 0}}, ["RunConfig.num_rounds=0", ">= 1"]),
         ({"run": {"seed": 1.5}}, ["run.seed", "1.5", "int"]),
         ({"run": {"target": "accuracy is high"}}, ["target='accuracy is high'", "METRIC >= NUMBER"]),
@@ -54,16 +57,21 @@ def test_where_a_key_is_wrong_is_named(refused):
     learner = {"class_path": "SGD", "init_args": {"lr": 0.1, "momentun": 0.9}}
     members = [agent("north"), agent("south", learner=learner)]
     message = refused("run", write(agents={"class_path": "Parties", "init_args": {"members": members}}), LOCAL)
-    for word in ("parties.yaml: agents", "SGD", "unknown key 'momentun'", "did you mean 'momentum'?"):
+    for word in ("parties.yaml: unknown key 'momentun' of agents.members.1.learner (SGD)", "did you mean 'momentum'?"):
         assert word in message
 
 
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("--run.num_round=3", ["on the command line", "run.num_round", "did you mean 'num_rounds'?"]),
-        ("--rum.num_rounds=3", ["on the command line", "rum.num_rounds"]),
-        ("--run.num_rounds=three", ["on the command line", "run.num_rounds", "'three'", "int"]),
+        ("--run.num_round=3", ["on the command line: unknown key 'num_round' of run; did you mean 'num_rounds'?"]),
+        ("--rum.num_rounds=3", ["on the command line: unknown key 'rum'; did you mean 'run'?"]),
+        ("--run.num_rounds=three", ["on the command line: run.num_rounds: expected an integer, not 'three'"]),
+        ("--chain.1.f=2", ["on the command line: unknown key 'f' of chain.1 (Mean)", "weights, by_agent"]),
+        ("--chain.5.f=2", ["on the command line: chain.5: there is no such element; chain ends at chain.2"]),
+        ("--chain.0.max_norm=-1", ["ClipNorm.max_norm=-1", "must be > 0"]),
+        ("--upload={class_path: Quantize, init_args: {bits: 5}}", ["Quantize.bits=5: must be 8 or 4"]),
+        ("--select=Quantize", ["select: Quantize is a Codec, which belongs in upload or broadcast"]),
         ("--agents.partition.alpha=-1", ["Dirichlet.alpha=-1", "must be > 0"]),
         ("--run.agents_per_round=9", ["agents_per_round=9", "only 8 agents"]),
     ],
@@ -134,6 +142,21 @@ def test_a_party_that_approves_another_task(refused):
     message = refused("run", file, LOCAL, code=1)
     assert "TaskMismatchError" in message
     assert "agent 'south' approves only task 0123456789abcdef and was offered" in message
+
+
+@pytest.mark.parametrize("command", ["run", "resume", "evaluate"])
+def test_a_rule_whose_file_is_not_found(command, capsys):
+    """For a run that was started where it is."""
+    assert main(["run", write(), LOCAL]) == 0
+    recorded = Path("runs/run-001/experiment.yaml")
+    for file in (Path("parties.yaml"), recorded):
+        file.write_text(file.read_text().replace("class_path: Mean", "class_path: myrules.Midrange"))
+    recorded.write_text(recorded.read_text().replace("raycollab.aggregation.Mean", "myrules.Midrange"))
+    capsys.readouterr()
+    assert main([command, "parties.yaml" if command == "run" else "runs/run-001"]) == 2
+    message = capsys.readouterr().err
+    assert "chain.0: myrules.Midrange cannot be imported: No module named 'myrules'" in message
+    assert "run it where myrules.py is found, e.g. `PYTHONPATH=. raycollab run ...`" in message
 
 
 def test_a_run_folder_that_exists_is_left_alone(capsys):

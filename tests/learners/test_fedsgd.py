@@ -23,10 +23,10 @@ def test_equals_torch(bench, batch_size):
 def test_what_it_reports(bench):
     """One step, however many batches it took; the model has not moved."""
     update, _ = FedSGD(6).update(bench.problem, bench.params, {}, bench.round)
-    assert {name: update.scalars[name] for name in ("steps", "effective_steps", "examples")} == {
+    assert {name: update.scalars[name] for name in ("steps", "effective_steps", "counted")} == {
         "steps": 1.0,
         "effective_steps": 1.0,
-        "examples": 20.0,
+        "counted": 20.0,
     }
     assert torch.equal(bench.model.read(), bench.params)
 

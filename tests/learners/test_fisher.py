@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from raycollab.errors import ConfigError
-from raycollab.learners import SGD, Fisher, Scaffold
+from raycollab.learners import REPORTED, SGD, Fisher, Scaffold
 from raycollab.types import Round
 
 from .conftest import TASK, build
@@ -70,7 +70,7 @@ def test_private_parameters_are_left_out_and_stay_as_they_were_trained(private_h
 def test_it_asks_for_and_sends_what_its_learner_does(bench):
     both = Fisher(Scaffold(SGD(batch_size=6)))
     assert both.needs == ("control",)
-    assert both.sends == ("control", "fisher")
+    assert both.sends == (*REPORTED, "control", "fisher")
     zero = torch.zeros_like(bench.params)
     told = Round(1, 7, 0, {**bench.round.vectors, "control": zero}, {"participation": 1.0})
     update, state = both.update(bench.problem, bench.params, both.init(bench.params), told)

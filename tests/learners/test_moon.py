@@ -18,7 +18,7 @@ from raycollab.tasks import Classification, ImageClassification
 from raycollab.types import Round
 
 from ..contracts.support import Quadratic
-from .conftest import TASK, build
+from .conftest import TASK, Bench, build
 
 LEARNER = SGD(lr=0.1, momentum=0.9, batch_size=6)
 RULE = Moon(LEARNER, mu=2.0, temperature=0.5)
@@ -66,6 +66,37 @@ def test_equals_torch(bench, micro_batch_size):
     assert update.scalars["loss"] == pytest.approx(sum(losses) / 20, rel=1e-5)
     plain, _ = LEARNER.update(bench.problem, params, {}, round)
     assert not torch.allclose(plain.vectors["delta"], expected, rtol=1e-2)  # the known-bad input: no term
+
+
+def test_private_parameters_are_those_of_now_in_all_three():
+    """The first layer is private: the ordinary modules share it, so that it moves in the fixed ones too."""
+    bench = Bench(Exchange(exclude=("0.*",)))
+    params, state, round = second_round(bench)
+    kept = bench.model.private()
+    update, _ = RULE.update(bench.problem, params, state, round)
+
+    def ordinary(vector):
+        module = build()
+        module[0].load_state_dict({name.removeprefix("0."): value for name, value in kept.items()})
+        nn.utils.vector_to_parameters(vector.clone(), list(module.parameters())[2:])
+        return module
+
+    module, here, last = (ordinary(vector) for vector in (params, params, state["last"]["params"]))
+    here[0] = last[0] = module[0]
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1, momentum=0.9)
+    for batch in bench.problem.batches(round, batch_size=6, epochs=1):
+        with torch.no_grad():
+            z_here, z_last = here[:-1](batch["image"]), last[:-1](batch["image"])
+        z = module[:-1](batch["image"])
+        push, pull = torch.cosine_similarity(z, z_last), torch.cosine_similarity(z, z_here)
+        optimizer.zero_grad()
+        (TASK.loss(module, batch) + 2.0 * nn.functional.softplus((push - pull) / 0.5).mean()).backward()
+        optimizer.step()
+    expected = torch.cat([p.detach().reshape(-1) for p in list(module.parameters())[2:]]) - params
+    torch.testing.assert_close(update.vectors["delta"], expected, rtol=1e-4, atol=2e-6)
+    moved = bench.model.private()
+    torch.testing.assert_close(moved["0.weight"], module[0].weight.detach(), rtol=1e-4, atol=2e-6)
+    assert not torch.equal(moved["0.weight"], kept["0.weight"])
 
 
 def test_without_weight_it_is_the_learner_itself(bench):

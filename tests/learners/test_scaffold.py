@@ -1,9 +1,16 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
+from raycollab.data import Shard
 from raycollab.errors import ConfigError
-from raycollab.learners import SGD, Scaffold
-from raycollab.schedules import Decay
+from raycollab.learners import SGD, Optimizer, Scaffold
+from raycollab.models import CNN
+from raycollab.params import Exchange, FlatModel
+from raycollab.schedules import Constant, Cosine, Decay
+from raycollab.task import Problem
+from raycollab.tasks import ImageClassification
 from raycollab.types import Round
 
 from .conftest import TASK, build
@@ -38,26 +45,60 @@ def test_what_is_sent_is_scaled_by_the_share_of_agents(bench, option):
     assert torch.equal(half.vectors["delta"], whole.vectors["delta"])
 
 
-def test_option_2_under_a_schedule_weighs_gradients_by_their_rates(bench):
-    """c_i+ = c_i - c + (x - y) / sum_t lr_t, which for c_i = c = 0 is sum_t lr_t g_t / sum_t lr_t."""
+@pytest.mark.parametrize(
+    ("schedule", "rates"), [(Constant(), (0.2, 0.2, 0.2)), (Decay(0.5, over="steps"), (0.2, 0.1, 0.05))]
+)
+def test_option_2_is_the_mean_gradient_along_the_path(bench, schedule, rates):
+    """sum_t g_t / K, each where its step began; at a constant rate c_i - c - delta / (K lr), as the paper has it."""
     zero = torch.zeros_like(bench.params)
-    schedule = Decay(0.5, over="steps")
     rule = Scaffold(SGD(lr=0.2, steps=3, batch_size=1000, schedule=schedule))
-    _, state = rule.update(bench.problem, bench.params, {"control": zero}, told(bench, zero))
+    update, state = rule.update(bench.problem, bench.params, {"control": zero}, told(bench, zero))
     module, total = build(), zero
-    for rate in (0.2, 0.1, 0.05):
+    for rate in rates:
         module.zero_grad()
         TASK.loss(module, bench.shard.columns()).backward()
-        total = total + rate * torch.cat([p.grad.reshape(-1) for p in module.parameters()])
+        total = total + torch.cat([p.grad.reshape(-1) for p in module.parameters()])
         with torch.no_grad():
             for parameter in module.parameters():
                 parameter.sub_(parameter.grad, alpha=rate)
-    torch.testing.assert_close(state["control"], total / 0.35, rtol=1e-4, atol=2e-6)
+    torch.testing.assert_close(state["control"], total / 3, rtol=1e-4, atol=2e-6)
+    read_off = update.vectors["delta"] / -sum(rates)
+    assert torch.allclose(read_off, total / 3, rtol=1e-4, atol=2e-6) == (schedule == Constant())
+
+
+@pytest.mark.parametrize("index", [2, 3, 9])  # the rate is half of 0.1, then 0
+def test_a_rate_of_zero_still_has_a_gradient(bench, index):
+    """One full batch: the control is the gradient at the round's parameters, whatever becomes of it."""
+    own, common = torch.randn(2, bench.params.numel(), generator=torch.Generator().manual_seed(0))
+    learner = SGD(lr=0.1, steps=1, batch_size=1000, schedule=Cosine(length=2))
+    round = replace(told(bench, common), index=index)
+    update, state = Scaffold(learner).update(bench.problem, bench.params, {"control": own}, round)
+    _, exact = Scaffold(learner, option=1).update(bench.problem, bench.params, {"control": own}, round)
+    torch.testing.assert_close(state["control"], exact["control"], rtol=1e-4, atol=1e-6)
+    assert bool(update.vectors["delta"].any()) == (index == 2)
+
+
+def test_option_1_leaves_batch_norm_to_the_steps():
+    """Its pass over the data moves no statistics: those that stay private are what plain SGD makes of them."""
+    task = ImageClassification(CNN(3, size=4, channels=(2,), hidden=5, batch_norm=True), 3)
+    columns = {"image": torch.randn(20, 1, 4, 4), "label": torch.arange(20) % 3}
+    model = FlatModel(task.model(), Exchange(buffers="private"))
+    problem = Problem("a", task, model, Shard(columns, val_fraction=0.0, seed=0), lambda: False)
+    params, learner = model.read(), SGD(lr=0.1, batch_size=5)
+    zero, held = torch.zeros_like(params), []
+    round = Round(1, 7, 0, {"params": params, "control": zero}, {"participation": 1.0})
+    for rule, state in ((learner, {}), (Scaffold(learner, option=1), {"control": zero})):
+        model.load_private(None)
+        rule.update(problem, params, state, round)
+        held.append(model.private())
+    assert all(torch.equal(held[0][name], held[1][name]) for name in held[0])
+    assert any("running_mean" in name for name in held[0])
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"learner": Optimizer("Adam")}, r"Scaffold\.learner=Optimizer.*: must be SGD: a control is a gradient"),
         ({"learner": SGD(), "option": 3}, r"Scaffold\.option=3: must be 1 or 2"),
         ({"learner": SGD(momentum=0.9)}, r"Scaffold\.learner\.momentum=0\.9: must be 0: a control is a mean gradient"),
     ],

@@ -14,6 +14,7 @@ from torch import nn
 from raycollab.errors import ConfigError, UpdateError
 from raycollab.learners import SGD
 from raycollab.params import Exchange, FlatModel
+from raycollab.schedules import Decay
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-6}
 RULES = [
@@ -52,7 +53,7 @@ def test_what_it_reports(bench):
     update, _ = SGD(epochs=2, batch_size=6).update(bench.problem, bench.params, {}, bench.round)
     assert (update.agent, update.weight, update.base_version) == ("a", 20.0, 0)
     assert update.scalars["steps"] == 8
-    assert update.scalars["examples"] == 40
+    assert update.scalars["counted"] == 40
     assert set(update.vectors) == {"delta"}  # the net has no buffers
 
 
@@ -110,22 +111,31 @@ def test_a_loss_that_is_not_finite(bench):
 
 
 @pytest.mark.parametrize("rule", [{}, {"momentum": 0.9}, {"momentum": 0.5}, {"momentum": 0.9, "nesterov": True}])
-@pytest.mark.parametrize("steps", [1, 2, 7])
-def test_effective_steps_are_the_sum_of_a(rule, steps):
+@pytest.mark.parametrize("factors", [[1.0], [1.0, 1.0], [1.0] * 7, [1.0, 0.5, 0.25, 0.0], [0.0]])
+def test_effective_steps_are_the_sum_of_a(rule, factors):
     """a_j says how far the gradient of step j moves the parameter by the end: feed a 1 at step j, zeros elsewhere."""
     learner = SGD(lr=1.0, **rule)
-    moved = []
+    moved, steps = [], len(factors)
     for j in range(steps):
         model = FlatModel(nn.Linear(1, 1, bias=False), Exchange())
         stepper = learner.begin(model, {})
         start = model.read()
         for step in range(steps):
             model.grads[0].fill_(float(step == j))
-            stepper.step(model, 1.0)
+            stepper.step(model, factors[step])
         moved.append((start - model.read()).item())
-    assert learner.effective_steps(steps) == pytest.approx(sum(moved), rel=1e-5)
-    if rule == {"momentum": 0.9}:  # the paper: a = [1 - rho^tau, 1 - rho^(tau - 1), ..., 1 - rho] / (1 - rho)
+    assert learner.effective_steps(factors) == pytest.approx(sum(moved), rel=1e-5)
+    if rule == {"momentum": 0.9} and set(factors) == {
+        1.0
+    }:  # the paper: a = [1 - rho^tau, 1 - rho^(tau - 1), ..., 1 - rho] / (1 - rho)
         assert moved == pytest.approx([(1 - 0.9 ** (steps - j)) / 0.1 for j in range(steps)], rel=1e-5)
+
+
+def test_effective_steps_go_by_the_schedule_within_the_round(bench):
+    """Factors 1, 0.5 and 0.25 of plain SGD; the known-bad count is the number of steps."""
+    learner = SGD(steps=3, schedule=Decay(0.5, over="steps"))
+    update, _ = learner.update(bench.problem, bench.params, {}, bench.round)
+    assert (update.scalars["effective_steps"], update.scalars["steps"]) == (1.75, 3)
 
 
 def test_a_value():

@@ -3,7 +3,7 @@ import torch
 
 from raycollab.data import Shard
 from raycollab.errors import ConfigError, RoundStopped
-from raycollab.learners import SGD, Prox, Scaffold, StartLoss
+from raycollab.learners import REPORTED, SGD, Prox, Scaffold, StartLoss
 from raycollab.models import Module
 from raycollab.params import Exchange, FlatModel
 from raycollab.task import Problem
@@ -64,9 +64,9 @@ def test_dropout_and_batch_norm_are_in_evaluation_mode():
 def test_it_asks_for_and_sends_what_its_learner_does():
     both = StartLoss(Scaffold(SGD(), option=2))
     assert both.needs == ("control",)
-    assert both.sends == ("control", "start_loss")
+    assert both.sends == (*REPORTED, "control", "start_loss")
     assert set(both.init(torch.zeros(2))) == {"control"}
-    assert StartLoss(Prox(SGD(), 0.1)).sends == ("start_loss",)
+    assert StartLoss(Prox(SGD(), 0.1)).sends == (*REPORTED, "start_loss")
 
 
 def test_it_stops_when_told(bench):

@@ -77,7 +77,7 @@ class Witness(SGD):
 
     def update(self, problem, params, state, round):
         update, state = super().update(problem, params, state, round)
-        return replace(update, scalars={"examples": os.getpid(), "loss": torch.get_num_threads()}), state
+        return replace(update, scalars={"counted": os.getpid(), "loss": torch.get_num_threads()}), state
 
 
 def moody(mood, in_round=2):

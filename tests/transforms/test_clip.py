@@ -37,3 +37,13 @@ def test_the_direction_stays():
 def test_refuses(max_norm):
     with pytest.raises(ConfigError, match=f"ClipNorm.max_norm={max_norm}: must be > 0"):
         ClipNorm(max_norm)
+
+
+@pytest.mark.parametrize("size", [1e19, 1e25, 1e37])
+def test_squares_beyond_float32(size):
+    assert clip([size] * 4, 1.0) == pytest.approx([0.5] * 4)
+
+
+def test_refuses_no_bound_at_all():
+    with pytest.raises(ConfigError, match=r"ClipNorm.max_norm=inf: must be > 0 and finite"):
+        ClipNorm(float("inf"))

@@ -1,0 +1,98 @@
+"""Settings of an experiment's plain data changed by path: `chain.1.f` is `f` of the second element of `chain`."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from raycollab.errors import ConfigError
+
+COMMAND_LINE = "on the command line"
+_CLASS, _ARGUMENTS = "class_path", "init_args"
+
+
+def split(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Those that go through an element of a list, with those that set what holds such an element; and the others."""
+    paths = [_path(override) for override in overrides if override.startswith("--")]
+    through = [path for path in paths if any(part.isdigit() for part in path)]
+    inside = [
+        override
+        for override in overrides
+        if any(path[: len(_path(override))] == _path(override) for path in through)
+    ]  # fmt: skip
+    return inside, [override for override in overrides if override not in inside]
+
+
+def overridden(plain: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """A copy of the plain data with `--key.sub=value` pairs on top of it, in their order.
+
+    Raises: ConfigError for a path that leads nowhere: no such element, or an element of what is no list.
+    """
+    changed = copy.deepcopy(dict(plain))
+    for override in overrides:
+        *parents, last = path = _path(override)
+        node: Any = changed
+        for depth, part in enumerate(parents, 1):
+            node = _child(node, part, path[:depth], path)
+        _set(node, last, _value(override), path)
+    return changed
+
+
+def _path(override: str) -> tuple[str, ...]:
+    return tuple(override.removeprefix("--").partition("=")[0].split("."))
+
+
+def _value(override: str) -> Any:
+    text = override.partition("=")[2]
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+
+
+def _child(node: Any, part: str, here: Sequence[str], path: Sequence[str]) -> Any:
+    """What a path goes on in; the class that stands as a mere name becomes a mapping, what is absent an empty one."""
+    holder = _holder(node, part)
+    key: Any = _index(holder, part, here) if isinstance(holder, list) else part
+    found = holder[key] if isinstance(holder, list) else holder.get(key)
+    following = path[len(here)]
+    if isinstance(found, str):
+        found = {_CLASS: found}
+    elif not isinstance(found, dict | list):
+        _refuse_elements_of_nothing(found, following, here)
+        found = {}
+    if isinstance(found, dict) and isinstance(found.get(_CLASS), str) and following not in (_CLASS, _ARGUMENTS):
+        found[_ARGUMENTS] = dict(found.get(_ARGUMENTS) or {})
+    holder[key] = found
+    return found
+
+
+def _set(node: Any, part: str, value: Any, path: Sequence[str]) -> None:
+    holder = _holder(node, part)
+    holder[_index(holder, part, path) if isinstance(holder, list) else part] = value
+
+
+def _holder(node: Any, part: str) -> Any:
+    """The mapping or list that has the part: for a class, that of its arguments."""
+    inside = isinstance(node, dict) and _CLASS in node and part not in (_CLASS, _ARGUMENTS)
+    return node[_ARGUMENTS] if inside else node
+
+
+def _index(items: list[Any], part: str, here: Sequence[str]) -> int:
+    name = ".".join(here[:-1])
+    if not part.isdigit():
+        raise ConfigError(
+            f"{COMMAND_LINE}: {'.'.join(here)}: {name} is a list; name an element of it, such as {name}.0.{part}"
+        )
+    if int(part) >= len(items):
+        there = f"ends at {name}.{len(items) - 1}" if items else "is empty"
+        raise ConfigError(f"{COMMAND_LINE}: {'.'.join(here)}: there is no such element; {name} {there}")
+    return int(part)
+
+
+def _refuse_elements_of_nothing(found: Any, following: str, here: Sequence[str]) -> None:
+    name = ".".join(here)
+    if following.isdigit():
+        is_what = "is not set, so it has no elements to change" if found is None else f"is {found!r}, not a list"
+        raise ConfigError(f"{COMMAND_LINE}: {name}.{following}: {name} {is_what}; set the whole list: --{name}='[...]'")

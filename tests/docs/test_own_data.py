@@ -1,0 +1,47 @@
+"""The page on data of one's own tells the truth: its file and commands run on files like those it describes."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+PAGE = (Path(__file__).parents[2] / "docs" / "own-data.md").read_text()
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+
+
+def write(path, rows):
+    """Raw pixels as bytes, and labels."""
+    path.parent.mkdir(exist_ok=True)
+    pixels = np.random.default_rng(rows).integers(0, 256, (rows, 784), dtype=np.uint8)
+    images = pa.array([row.tobytes() for row in pixels], pa.binary(784))
+    pq.write_table(pa.table({"image": images, "label": np.arange(rows) % 10}), path)
+
+
+def test_the_experiment_runs_and_its_model_predicts(tmp_path):
+    for name, rows in (
+        ("north/2025.parquet", 40),
+        ("north/2026.parquet", 30),
+        ("south.parquet", 50),
+        ("test.parquet", 20),
+    ):
+        write(tmp_path / name, rows)
+    (tmp_path / "hospitals.yaml").write_text(blocks("yaml")[0])
+    outputs = [run(line, tmp_path) for line in blocks("sh")[0].strip().splitlines()]
+    assert re.search(r"north +SGD +70 examples \(7 for validation\)", outputs[0])
+    assert re.search(r"south +Optimizer +50 examples \(10 for validation\)", outputs[0])
+    assert pq.read_table(tmp_path / "predictions.parquet").num_rows == 50
+
+
+def run(line, folder):
+    """A command of the page, with the same Python as the tests."""
+    command = line.replace("raycollab", f"{sys.executable} -m raycollab", 1)
+    done = subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

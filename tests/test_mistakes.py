@@ -1,0 +1,136 @@
+"""Each mistake in a file, and what a newcomer reads about it."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from raycollab.errors import ConfigError
+from raycollab.experiment import Experiment
+from raycollab.experiment_file import read_experiment
+from raycollab.mistakes import mistake
+
+
+def step(name, **arguments):
+    return {"class_path": name, "init_args": arguments}
+
+
+GOOD = {
+    "task": step("ImageClassification", net=step("MLP", num_features=64, num_outputs=10), num_classes=10),
+    "agents": step("Split", source="Digits", partition=step("IID", num_parts=4), learners=[step("SGD", lr="1e-3")]),
+    "chain": [step("ClipNorm", max_norm=1), "Mean", step("Scale", schedule=step("Cosine", length=8))],
+    "test": step("Parquet", path="x", normalize={"image": [[0.1], [0.3]]}, scale=None),
+    "mode": step("Buffered", size=2, durations=step("PerAgent", by_agent={"a": 1})),
+    "upload": None,
+    "broadcast": "Quantize",
+    "run": {"num_rounds": 2, "target": "accuracy > 0.9"},
+}
+
+
+def test_nothing_is_wrong_with_what_is_right():
+    assert mistake(GOOD, Experiment) is None
+    assert mistake(read_experiment().to_plain(), Experiment) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"upload": "Quantise"}, ["upload: there is no Codec 'Quantise'; did you mean 'Quantize'?", "BFloat16"]),
+        ({"upload": step("TopK", share=0.1)}, ["TopK is a Transform, which belongs in chain; upload takes Codec"]),
+        ({"upload": step("Mean")}, ["upload: Mean is an Aggregator, which belongs in chain; upload takes Codec"]),
+        ({"broadcast": step("Quantize", bit=4)}, ["unknown key 'bit' of broadcast (Quantize); did you mean 'bits'?"]),
+        ({"upload": 8}, ["upload: expected a Codec such as {class_path: BFloat16} or null, not 8"]),
+        ({"upload": {"bits": 8}}, ["upload: expected a Codec such as", "not {bits: 8}"]),
+        (
+            {"chain": [step("Mean", by_agent=[1, 2])]},
+            ["chain.0.by_agent: expected a mapping of agent to number or null, not [1, 2] (by_agent: Given weights by"],
+        ),
+        ({"chain": [step("Mean", by_agent={"a": "x"})]}, ["chain.0.by_agent.a: expected a number, not 'x'"]),
+        (
+            {"chain": [step("Sparse")]},
+            ["chain.0: Sparse is a Codec, which belongs in upload or broadcast; chain takes Aggregator and Transform"],
+        ),
+        ({"chain": step("Mean")}, ["chain: expected a list [Aggregator or Transform, ...], not {class_path: Mean"]),
+        ({"select": "Quantize"}, ["select: Quantize is a Codec, which belongs in", "; select takes Selection"]),
+        ({"mode": "Async"}, ["mode: there is no Mode 'Async'; accepted classes: Buffered, Cyclic, SemiSynchronous"]),
+        ({"mode": {"power": 1}}, ["unknown key 'power' of mode (Synchronous); it takes no settings"]),
+        ({"chain": ["Adam"]}, ["chain.0: ", "write {class_path: ServerOptimizer, init_args: {name: Adam}}"]),
+        (
+            {"chain": [{"class_path": "Momentum", "beta": 0.5}]},
+            [
+                "chain.0: unknown key 'beta' beside class_path; settings belong under init_args: "
+                "{class_path: Momentum, init_args: {beta: 0.5}}"
+            ],
+        ),
+        ({"chain": [step("ClipNorm")]}, ["chain.0 (ClipNorm) needs 'max_norm' (Largest norm, > 0)"]),
+        ({"chain": ["torch.nn.Linear"]}, ["torch.nn.Linear is nothing that an experiment can name; chain takes"]),
+        ({"chain": ["raycollab.Nothing"]}, ["chain.0: raycollab.Nothing cannot be imported"]),
+        (
+            {"chain": ["myrules.Midrange"]},
+            [
+                "chain.0: myrules.Midrange cannot be imported: No module named 'myrules'; run it where myrules.py is "
+                "found, e.g. `PYTHONPATH=. raycollab run ...`"
+            ],
+        ),
+        ({"chain": ["my.rules.Midrange"]}, ["run it where the folder my/ is found"]),
+        (
+            {"test": step("Parquet", path="x", normalize={"image": [0.1307, 0.3081]})},
+            [
+                "test.normalize.image: expected a list [[number, ...], [number, ...]], not [0.1307, 0.3081]",
+                "(normalize: Mean and standard deviation of each channel",
+            ],
+        ),
+        ({"run": {"num_rounds": "many"}}, ["run.num_rounds: expected an integer, not 'many' (num_rounds: Rounds at"]),
+        ({"run": {"num_rounds": True}}, ["run.num_rounds: expected an integer, not true"]),
+        ({"run": {"nam": "x"}}, ["unknown key 'nam' of run; did you mean 'name'? accepted keys: name, dir"]),
+        ({"run": 5}, ["run: expected a RunConfig, not 5"]),
+        ({"tests": 1}, ["unknown key 'tests'; did you mean 'test'?"]),
+    ],
+)
+def test_what_is_wrong(changes, expected):
+    found = mistake({**GOOD, **changes}, Experiment)
+    for words in expected:
+        assert words in found
+    assert "\n" not in found
+
+
+@pytest.mark.parametrize(
+    ("learner", "words"),
+    [
+        ("AdamW", "agents.learners.0: there is no Learner 'AdamW'; write {class_path: Optimizer, init_args: {name: A"),
+        ("Adamw", "{class_path: Optimizer, init_args: {name: AdamW}}"),
+        ("Momentum", "Momentum is a Transform, which belongs in chain; learners takes Learner"),
+        ("SDG", "did you mean 'SGD'?"),
+        ("Learner", "Learner is abstract: name a class that derives from it; accepted classes: Distill"),
+        ({"class_path": "SGD", "lr": 0.1}, "settings belong under init_args: {class_path: SGD, init_args: {lr: 0.1}}"),
+        (step("Prox", learner=step("Krum", f=1)), "learners.0.learner: Krum is an Aggregator"),
+    ],
+)
+def test_what_is_wrong_with_a_learner(learner, words):
+    agents = {**GOOD["agents"]["init_args"], "learners": [learner]}
+    assert words in mistake({**GOOD, "agents": step("Split", **agents)}, Experiment)
+
+
+def test_an_agent_that_lacks_something():
+    members = [{"name": "a", "shard": "Digits"}]
+    found = mistake({**GOOD, "agents": step("Parties", members=members)}, Experiment)
+    assert found == "agents.members.0 needs 'learner' (How it learns)"
+
+
+@dataclass
+class Loose:
+    """Takes what has no type of its own."""
+
+    first: "Unknown"  # noqa: F821 - on purpose
+    second: object = None
+
+
+def test_what_cannot_be_judged_is_left_alone():
+    assert mistake({"first": 1, "second": [2]}, Loose) is None
+    assert mistake({}, Loose) == "Loose needs 'first'"
+
+
+@pytest.mark.parametrize("override", ["--upload={class_path: Quantize, init_args: {bits: 5}}", "--broadcast.bits=5"])
+def test_a_value_that_the_class_of_an_optional_setting_refuses(override):
+    """It is accepted by its type, so only making the class finds out."""
+    with pytest.raises(ConfigError, match=r"^Quantize.bits=5: must be 8 or 4$"):
+        read_experiment(None, ["--broadcast=Quantize", override])
