@@ -1,8 +1,7 @@
 """The rounds: select, broadcast, collect, aggregate, evaluate, commit."""
 
-import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,10 +10,11 @@ from torch import Tensor
 
 from raycollab.agent import Offer
 from raycollab.checkpoint import RunFolder, copy_state
-from raycollab.errors import DataError, QuorumError, ResourceError, RunFolderError, TaskMismatchError, UpdateError
+from raycollab.errors import QuorumError, RunFolderError, UpdateError
 from raycollab.experiment import Plan
 from raycollab.journal import journal_row
 from raycollab.metrics import Statistics
+from raycollab.report import first, start_error
 from raycollab.runtime.host import build_model, fixed_threads
 from raycollab.runtime.pool import Collected, Pool
 from raycollab.selection import Candidate
@@ -23,7 +23,6 @@ from raycollab.spec import BUFFERS, DELTA, PARAMS
 from raycollab.stopping import Stopping
 from raycollab.types import AgentCard, Assignment, Failure, Round, RoundReport, Update
 
-_MAX_FAILURE_LINES = 3
 Vectors = dict[str, Tensor]
 
 
@@ -43,8 +42,8 @@ class Driver:
         self._pool = pool
         self._model = build_model(plan.task, plan.exchange, plan.run.seed, device)
         params, buffers = self._model.read().cpu(), self._model.read_buffers().cpu()
-        first = {PARAMS: params, BUFFERS: buffers, **{name: torch.zeros_like(params) for name in plan.needs}}
-        self._versions: dict[int, Vectors] = {0: first}
+        start = {PARAMS: params, BUFFERS: buffers, **{name: torch.zeros_like(params) for name in plan.needs}}
+        self._versions: dict[int, Vectors] = {0: start}
         self._chain = plan.chain.bind(self._model.spec)
         self._chain_state = self._chain.init(params)
         self._mode_state = plan.mode.init()
@@ -89,9 +88,7 @@ class Driver:
         if failures and (
             self.plan.failure.on_agent_failure != "skip" or len(cards) < self.plan.failure.quorum(len(outcomes))
         ):
-            found = {failure.error for failure in failures}
-            kind = next((k for k in (TaskMismatchError, ResourceError) if k.__name__ in found), DataError)
-            raise kind(f"{len(failures)} of {len(outcomes)} agents could not start:\n{_listed(failures)}")
+            raise start_error(failures, len(outcomes))
         self._candidates = {card.agent: Candidate(card.agent, card.examples) for card in cards}
         self._names = [name for name in self.plan.names if name in self._candidates]
         self._restore()
@@ -117,7 +114,7 @@ class Driver:
         report = RoundReport(
             index=index,
             metrics={},
-            train_loss=_mean_loss(collected),
+            train_loss=collected.train_loss,
             seconds=0.0,
             bytes_up=collected.bytes_up,
             bytes_down=collected.bytes_down,
@@ -153,9 +150,8 @@ class Driver:
             collected = self._run(index, attempt, assignments)
             failures += collected.failures
             if collected.failures and policy.on_agent_failure == "stop":
-                raise QuorumError(
-                    f"round {index}: {_first(collected.failures)}; the run ends because on_agent_failure='stop'"
-                )
+                why = first(collected.failures)
+                raise QuorumError(f"round {index}: {why}; the run ends because on_agent_failure='stop'")
             lack = f"{who} needs {needed}" if len(collected.reports) < needed else self._unfit(collected)
             if not lack:
                 answered = {report.agent for report in collected.reports}
@@ -163,7 +159,7 @@ class Driver:
                 return replace(collected, failures=tuple(lost.values())), attempt + 1, mode_state
         raise QuorumError(
             f"round {index}: {len(collected.reports)} of {len(assignments)} agents answered in the last of "
-            f"{policy.max_attempts} attempts, {lack}; first failure: {_first(failures)}"
+            f"{policy.max_attempts} attempts, {lack}; first failure: {first(failures)}"
         )
 
     def _unfit(self, collected: Collected) -> str:
@@ -178,6 +174,7 @@ class Driver:
     def _run(self, index: int, attempt: int, assignments: list[Assignment]) -> Collected:
         """Run assignments, those of each version together, oldest version first."""
         collected = Collected(None, (), (), 0, 0)
+        scalars = {"participation": len(assignments) / len(self._names), **self._chain.tells(self._chain_state)}
         for version in sorted({assignment.version for assignment in assignments}):
             group = [replace(a, last_round=self._memory.get(a.agent, 0)) for a in assignments if a.version == version]
             round = Round(
@@ -185,10 +182,7 @@ class Driver:
                 seed=self.plan.run.seed,
                 base_version=version,
                 vectors=self._versions[version],
-                scalars={
-                    "participation": len(assignments) / len(self._names),
-                    **self._chain.tells(self._chain_state),
-                },
+                scalars=scalars,
                 fingerprint=self.offer.fingerprint.digest(),
                 attempt=attempt,
                 agents=tuple(assignment.agent for assignment in group),
@@ -198,7 +192,7 @@ class Driver:
 
     def _aggregate(self, index: int, collected: Collected) -> tuple[Update, Any]:
         if collected.total is None:
-            raise QuorumError(f"round {index}: no update arrived; {_first(collected.failures)}")
+            raise QuorumError(f"round {index}: no update arrived; {first(collected.failures)}")
         seed = Round(index, self.plan.run.seed, self.version, {}).seed_for("chain")
         return self._chain.update(collected.total, self._chain_state, self.vectors[PARAMS], seed=seed)
 
@@ -208,9 +202,8 @@ class Driver:
         vectors = {name: vector + brought[name] if name in brought else vector for name, vector in self.vectors.items()}
         for name, vector in vectors.items():
             if not torch.isfinite(vector).all():
-                raise UpdateError(
-                    f"round {self.version + 1}: the merged {name!r} is not finite; the round is not committed"
-                )
+                where = f"round {self.version + 1}: the merged {name!r}"
+                raise UpdateError(f"{where} is not finite; the round is not committed")
         return vectors
 
     def _commit(self, vectors: Vectors, chain_state: Any, mode_state: Any, collected: Collected) -> None:
@@ -307,28 +300,3 @@ class Driver:
         self._pool.saved_at(self.folder.agents_of(index))
         self._durable = index
         self.folder.truncate(index)
-
-
-def _mean_loss(collected: Collected) -> float:
-    examples = sum(report.examples for report in collected.reports)
-    return sum(report.loss * report.examples for report in collected.reports) / max(examples, 1)
-
-
-def _listed(failures: Sequence[Failure]) -> str:
-    """A line on each failure; of many, the first of each of three kinds, numbers and agents' names apart."""
-    if len(failures) <= _MAX_FAILURE_LINES:
-        return "\n".join(f"  {failure.agent}: {failure.message}" for failure in failures)
-    kinds: dict[str, list[Failure]] = {}
-    for failure in failures:
-        kinds.setdefault(re.sub(r"\d+", "0", failure.message.replace(failure.agent, "")), []).append(failure)
-    shown = list(kinds.values())[:_MAX_FAILURE_LINES]
-    lines = [
-        f"  {alike[0].agent}: {alike[0].message}" + (f" ({len(alike) - 1:,} more like this)" if len(alike) > 1 else "")
-        for alike in shown
-    ]
-    others = len(failures) - sum(map(len, shown))
-    return "\n".join([*lines, *([f"  ... and {others:,} others"] if others else [])])
-
-
-def _first(failures: tuple[Failure, ...]) -> str:
-    return f"agent {failures[0].agent!r}: {failures[0].message}" if failures else "nobody failed"

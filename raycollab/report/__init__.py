@@ -3,5 +3,17 @@
 from raycollab.report.agents import DRIFTS, agent_table, drifting, flag_drift
 from raycollab.report.card import model_card, private_note
 from raycollab.report.classification import classification_report
+from raycollab.report.failures import first, listed, start_error
 
-__all__ = ["DRIFTS", "agent_table", "classification_report", "drifting", "flag_drift", "model_card", "private_note"]
+__all__ = [
+    "DRIFTS",
+    "agent_table",
+    "classification_report",
+    "drifting",
+    "first",
+    "flag_drift",
+    "listed",
+    "model_card",
+    "private_note",
+    "start_error",
+]

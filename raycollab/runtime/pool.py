@@ -73,6 +73,12 @@ class Collected:
     bytes_up: int
     bytes_down: int
 
+    @property
+    def train_loss(self) -> float:
+        """Mean over the examples of all agents."""
+        examples = sum(report.examples for report in self.reports)
+        return sum(report.loss * report.examples for report in self.reports) / max(examples, 1)
+
     def plus(self, other: "Collected") -> "Collected":
         """Both together, this one first."""
         total = add_up(partial for partial in (self.total, other.total) if partial is not None)
