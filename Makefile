@@ -7,10 +7,11 @@ run: .venv/installed
 	$(BIN)/raycollab run
 
 test: .venv/installed check
-	$(BIN)/python -m pytest -m "not long"
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 -m "not ray and not long"
+	$(BIN)/python -m pytest -m "ray and not long"
 
-test-all: .venv/installed
-	$(BIN)/python -m pytest
+test-all: test
+	$(BIN)/python -m pytest -m long
 
 check: .venv/installed
 	$(BIN)/ruff check .

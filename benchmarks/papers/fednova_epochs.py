@@ -20,6 +20,11 @@ class DrawnEpochs(rc.Learner):
     low: int = 2
     high: int = 5
 
+    @property
+    def sends(self) -> tuple[str, ...]:  # type: ignore[override]
+        """What the learner sends."""
+        return self.learner.sends
+
     def update(self, problem: rc.Problem, params: Tensor, state: Any, round: rc.Round) -> tuple[rc.Update, Any]:
         """Learn for this round's number of epochs."""
         drawn = numpy_generator(round.seed, "epochs", round.index, problem.agent).integers(self.low, self.high + 1)

@@ -62,6 +62,11 @@ class Straggling(rc.Learner):
     share: float
     drop: bool
 
+    @property
+    def sends(self) -> tuple[str, ...]:  # type: ignore[override]
+        """What the learner sends."""
+        return self.learner.sends
+
     def init(self, params: Tensor) -> Any:
         """The learner's."""
         return self.learner.init(params)
