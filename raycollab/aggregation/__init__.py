@@ -26,6 +26,7 @@ from raycollab.aggregation.slerp import Slerp
 from raycollab.aggregation.task_arithmetic import TaskArithmetic
 from raycollab.aggregation.ties import Ties
 from raycollab.aggregation.trimmed_mean import TrimmedMean
+from raycollab.aggregation.wrapper import Wrapper
 
 __all__ = [
     "AdaptiveClip",
@@ -58,5 +59,6 @@ __all__ = [
     "Ties",
     "TrimmedMean",
     "WeightedSum",
+    "Wrapper",
     "add_up",
 ]

@@ -1,22 +1,21 @@
 """Bucketing: a rule over means of a few updates each."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Self, cast
+from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
 
-from raycollab.aggregation.base import Aggregator, Partial, Stack
+from raycollab.aggregation.base import Partial, Stack
 from raycollab.aggregation.rows import RowRule, Rows
+from raycollab.aggregation.wrapper import Wrapper
 from raycollab.config import require
 from raycollab.rng import derive_seed
-from raycollab.spec import Coverage, ParamSpec
-from raycollab.types import Round, State, Update
+from raycollab.types import State, Update
 
 
 @dataclass(frozen=True)
-class Bucketing(Aggregator):
+class Bucketing(Wrapper):
     """Puts updates into random buckets and gives another rule the mean of each.
 
     Buckets of agents with unlike data are more alike than the agents, at the price that one bad update spoils its
@@ -43,11 +42,6 @@ class Bucketing(Aggregator):
         require(self.size >= 1, "Bucketing.size", self.size, "must be >= 1 updates")
 
     @property
-    def needs(self) -> tuple[str, ...]:  # type: ignore[override]
-        """Those of the rule."""
-        return self.rule.needs
-
-    @property
     def min_updates(self) -> int:
         """Enough for as many buckets as the rule needs updates."""
         return self.size * (self.rule.min_updates - 1) + 1
@@ -56,39 +50,6 @@ class Bucketing(Aggregator):
     def laws(self) -> frozenset[str]:
         """The rule's, but for weights, which count for nothing inside a bucket."""
         return self.rule.laws - {"weights"}
-
-    @property
-    def takes_discounts(self) -> bool:  # type: ignore[override]
-        """As the rule does."""
-        return self.rule.takes_discounts
-
-    def check_agents(self, names: Sequence[str], arriving: int) -> None:
-        """As the rule does."""
-        self.rule.check_agents(names, arriving)
-
-    def check_coverage(self, coverage: Coverage) -> None:
-        """As the rule does."""
-        self.rule.check_coverage(coverage)
-
-    def check(self, total: Partial) -> None:
-        """As the rule does."""
-        self.rule.check(total)
-
-    def bind(self, spec: ParamSpec) -> Self:
-        """The rule for vectors of this form."""
-        return replace(self, rule=self.rule.bind(spec))
-
-    def init(self, params: Tensor) -> State:
-        """The rule's state."""
-        return self.rule.init(params)
-
-    def tells(self, state: State) -> Mapping[str, float]:
-        """What the rule tells."""
-        return self.rule.tells(state)
-
-    def collect(self, update: Update, round: Round) -> Partial:
-        """What the rule collects."""
-        return self.rule.collect(update, round)
 
     def update(self, total: Partial, state: State, params: Tensor, *, seed: int) -> tuple[Update, State]:
         """Shuffle, average, and apply the rule."""

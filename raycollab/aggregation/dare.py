@@ -1,21 +1,19 @@
 """DARE: drop elements at random, and rescale the rest."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Self
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from raycollab.aggregation.base import Aggregator, Partial
 from raycollab.aggregation.mean import Mean
+from raycollab.aggregation.wrapper import Wrapper
 from raycollab.config import require
-from raycollab.spec import DELTA, Coverage, ParamSpec
-from raycollab.types import Round, State, Update
+from raycollab.spec import DELTA
+from raycollab.types import Round, Update
 
 
 @dataclass(frozen=True)
-class Dare(Aggregator):
+class Dare(Wrapper):
     """Sets random elements of each agent's delta to zero and scales up the others, then merges by another rule.
 
     Each element keeps its expectation. Elements are drawn where the agent runs, anew for each agent and round; vectors
@@ -38,53 +36,9 @@ class Dare(Aggregator):
         require(isinstance(self.rule, Aggregator), "Dare.rule", self.rule, "must be an Aggregator, such as Mean()")
 
     @property
-    def partial(self) -> type[Partial]:  # type: ignore[override]
-        """That of the rule."""
-        return self.rule.partial
-
-    @property
-    def needs(self) -> tuple[str, ...]:  # type: ignore[override]
-        """Those of the rule."""
-        return self.rule.needs
-
-    @property
-    def min_updates(self) -> int:
-        """Those of the rule."""
-        return self.rule.min_updates
-
-    @property
     def laws(self) -> frozenset[str]:
         """The rule's, which hold only in expectation where elements are dropped."""
         return frozenset() if self.drop else self.rule.laws
-
-    @property
-    def takes_discounts(self) -> bool:  # type: ignore[override]
-        """As the rule does."""
-        return self.rule.takes_discounts
-
-    def check_agents(self, names: Sequence[str], arriving: int) -> None:
-        """As the rule does."""
-        self.rule.check_agents(names, arriving)
-
-    def check_coverage(self, coverage: Coverage) -> None:
-        """As the rule does."""
-        self.rule.check_coverage(coverage)
-
-    def check(self, total: Partial) -> None:
-        """As the rule does."""
-        self.rule.check(total)
-
-    def bind(self, spec: ParamSpec) -> Self:
-        """The rule for vectors of this form."""
-        return replace(self, rule=self.rule.bind(spec))
-
-    def init(self, params: Tensor) -> State:
-        """The rule's state."""
-        return self.rule.init(params)
-
-    def tells(self, state: State) -> Mapping[str, float]:
-        """What the rule tells."""
-        return self.rule.tells(state)
 
     def collect(self, update: Update, round: Round) -> Partial:
         """Drop and rescale; drawn on the CPU, so that it is the same wherever the agent computes."""
@@ -92,7 +46,3 @@ class Dare(Aggregator):
         generator = torch.Generator().manual_seed(round.seed_for("dare", update.agent))
         kept = (torch.rand(delta.shape, generator=generator) >= self.drop).to(delta.device)
         return self.rule.collect(update.with_vectors(**{DELTA: delta * kept / (1 - self.drop)}), round)
-
-    def update(self, total: Partial, state: State, params: Tensor, *, seed: int) -> tuple[Update, State]:
-        """Merge by the rule."""
-        return self.rule.update(total, state, params, seed=seed)

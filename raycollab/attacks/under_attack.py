@@ -1,19 +1,19 @@
 """A rule whose updates are looked at and forged before it sees them."""
 
-from dataclasses import dataclass, replace
-from typing import Self, cast
+from dataclasses import dataclass
+from typing import cast
 
 from torch import Tensor
 
-from raycollab.aggregation import Aggregator, Partial, Rows, Stack, add_up
+from raycollab.aggregation import Aggregator, Partial, Rows, Stack, Wrapper, add_up
 from raycollab.aggregation.rows import check_whole
 from raycollab.attacks.base import Collusion
-from raycollab.spec import DELTA, PARAMS, Coverage, ParamSpec
+from raycollab.spec import DELTA, PARAMS, Coverage
 from raycollab.types import Round, State, Update
 
 
 @dataclass(frozen=True)
-class UnderAttack(Aggregator):
+class UnderAttack(Wrapper):
     """Another rule, whose bad agents know what the honest ones send.
 
     Hosts send every update, [k, d]; the driver replaces those of the bad agents and does what the hosts would have done
@@ -35,24 +35,15 @@ class UnderAttack(Aggregator):
     seed: int = 0
 
     partial = Stack
-
-    @property
-    def needs(self) -> tuple[str, ...]:  # type: ignore[override]
-        """Those of the rule."""
-        return self.rule.needs
-
-    @property
-    def min_updates(self) -> int:
-        """Those of the rule."""
-        return self.rule.min_updates
+    laws = frozenset()
 
     def check_coverage(self, coverage: Coverage) -> None:
         """Bad agents look at whole vectors."""
         check_whole(self, coverage)
 
-    def bind(self, spec: ParamSpec) -> Self:
-        """The rule for vectors of this form."""
-        return replace(self, rule=self.rule.bind(spec))
+    def check(self, total: Partial) -> None:
+        """Nothing: what the rule would check exists only once updates are forged."""
+        del total
 
     def init(self, params: Tensor) -> State:
         """The rule's state, what the bad agents remember, and the version that a round starts from."""
@@ -61,6 +52,11 @@ class UnderAttack(Aggregator):
     def tells(self, state: State) -> dict[str, float]:
         """What the rule tells."""
         return dict(self.rule.tells(state["rule"]))
+
+    def collect(self, update: Update, round: Round) -> Partial:
+        """The update as it is."""
+        del round
+        return Stack.of(update)
 
     def update(self, total: Partial, state: State, params: Tensor, *, seed: int) -> tuple[Update, State]:
         """Forge the bad agents' vectors, then let the rule collect and merge."""

@@ -1,0 +1,79 @@
+"""Rules around another rule."""
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Self
+
+from torch import Tensor
+
+from raycollab.aggregation.base import Aggregator, Partial
+from raycollab.spec import Coverage, ParamSpec
+from raycollab.types import Round, State, Update
+
+
+class Wrapper(Aggregator):
+    """A rule that changes what another one sees, and is like it in everything else: override what is not.
+
+    Attributes:
+        rule: The other rule, a field of the dataclass that derives from this.
+    """
+
+    rule: Any  # an Aggregator; a subclass's field may ask for a narrower one
+
+    @property
+    @abstractmethod
+    def laws(self) -> frozenset[str]:
+        """What is left of the rule's."""
+
+    @property
+    def partial(self) -> type[Partial]:  # type: ignore[override]
+        """That of the rule."""
+        return self.rule.partial
+
+    @property
+    def needs(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Those of the rule."""
+        return self.rule.needs
+
+    @property
+    def min_updates(self) -> int:
+        """Those of the rule."""
+        return self.rule.min_updates
+
+    @property
+    def takes_discounts(self) -> bool:  # type: ignore[override]
+        """As the rule does."""
+        return self.rule.takes_discounts
+
+    def check_agents(self, names: Sequence[str], arriving: int) -> None:
+        """As the rule does."""
+        self.rule.check_agents(names, arriving)
+
+    def check_coverage(self, coverage: Coverage) -> None:
+        """As the rule does."""
+        self.rule.check_coverage(coverage)
+
+    def check(self, total: Partial) -> None:
+        """As the rule does."""
+        self.rule.check(total)
+
+    def bind(self, spec: ParamSpec) -> Self:
+        """The rule for vectors of this form."""
+        return replace(self, rule=self.rule.bind(spec))  # type: ignore[type-var]
+
+    def init(self, params: Tensor) -> State:
+        """The rule's state."""
+        return self.rule.init(params)
+
+    def tells(self, state: State) -> Mapping[str, float]:
+        """What the rule tells."""
+        return self.rule.tells(state)
+
+    def collect(self, update: Update, round: Round) -> Partial:
+        """What the rule collects."""
+        return self.rule.collect(update, round)
+
+    def update(self, total: Partial, state: State, params: Tensor, *, seed: int) -> tuple[Update, State]:
+        """Merge by the rule."""
+        return self.rule.update(total, state, params, seed=seed)
