@@ -9,9 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from inspect import signature
-from os import PathLike
 from types import NoneType, UnionType
-from typing import Any, Self, SupportsFloat, SupportsInt, get_args, get_origin
+from typing import Any, Self, SupportsFloat, SupportsIndex, SupportsInt, get_args, get_origin
 
 from raycollab.errors import ConfigError
 
@@ -31,9 +30,9 @@ _NAMES = {
 }
 _ACCEPTED: dict[type, tuple[type, ...]] = {
     bool: (SupportsInt,),
-    int: (SupportsFloat,),
+    int: (SupportsIndex,),
     float: (SupportsFloat,),
-    str: (str, PathLike),
+    str: (str,),
     tuple: (list, tuple),
     NoneType: (NoneType,),
 }

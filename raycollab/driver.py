@@ -254,7 +254,8 @@ class Driver:
         self.folder.commit_checkpoint(self.version, self.state_dict(), keep=self.plan.checkpoint.keep)
         self._durable = self.version
         self._pool.saved_at(self.folder.agents_of(self.version))
-        return [f"{f.agent}: its state of this round is not in the checkpoint: {f.message}" for f in failures]
+        here = [failure for failure in failures if failure.agent in self._candidates]
+        return [f"{f.agent}: its state of this round is not in the checkpoint: {f.message}" for f in here]
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next round depends on, as a tree."""

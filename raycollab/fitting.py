@@ -264,7 +264,8 @@ def _streamed(driver: ActorHandle, policy: FailureConfig, placement: Placement) 
             f"wait until others have ended"
         )
     events = driver.events.remote()
-    limit_s = 3 * policy.start_timeout_s + (policy.max_attempts + 2) * policy.round_timeout_s  # all its own waits
+    waits_s = (policy.max_attempts + 2) * (policy.round_timeout_s + 2 * policy.start_timeout_s)
+    limit_s = max(3600.0, waits_s)  # all that it may wait for itself, or an hour of its own work
     while True:
         if not ray.wait([events], timeout=limit_s)[0]:
             raise ClusterError(f"nothing was heard of the driver for {limit_s:.0f} s; look at `ray status`")

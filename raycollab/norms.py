@@ -9,7 +9,7 @@ _PIECE = 2**20  # elements; a float32 sum of the squares of many more would be o
 
 
 def l2_norm(vector: Tensor) -> float:
-    """L2 norm of [d], also where squares are too large for float32; not finite only if an element is not."""
+    """L2 norm of [d], also where squares are too large or small for float32; not finite only if an element is not."""
     pieces = torch.stack([torch.linalg.vector_norm(piece) for piece in vector.split(_PIECE)])
     norm = float(torch.linalg.vector_norm(pieces, dtype=torch.float64))
-    return norm if math.isfinite(norm) else float(torch.linalg.vector_norm(vector, dtype=torch.float64))
+    return norm if math.isfinite(norm) and norm else float(torch.linalg.vector_norm(vector, dtype=torch.float64))

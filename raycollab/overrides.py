@@ -15,7 +15,7 @@ _CLASS, _ARGUMENTS = "class_path", "init_args"
 def split(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
     """Those that go through an element of a list, with those that set what holds such an element; and the others."""
     paths = [_path(override) for override in overrides if override.startswith("--")]
-    through = [path for path in paths if any(part.isdigit() for part in path)]
+    through = [path for path in paths if any(part.isdecimal() for part in path)]
     inside = [
         override
         for override in overrides
@@ -81,7 +81,7 @@ def _holder(node: Any, part: str) -> Any:
 
 def _index(items: list[Any], part: str, here: Sequence[str]) -> int:
     name = ".".join(here[:-1])
-    if not part.isdigit():
+    if not part.isdecimal():
         raise ConfigError(
             f"{COMMAND_LINE}: {'.'.join(here)}: {name} is a list; name an element of it, such as {name}.0.{part}"
         )
@@ -93,6 +93,6 @@ def _index(items: list[Any], part: str, here: Sequence[str]) -> int:
 
 def _refuse_elements_of_nothing(found: Any, following: str, here: Sequence[str]) -> None:
     name = ".".join(here)
-    if following.isdigit():
+    if following.isdecimal():
         is_what = "is not set, so it has no elements to change" if found is None else f"is {found!r}, not a list"
         raise ConfigError(f"{COMMAND_LINE}: {name}.{following}: {name} {is_what}; set the whole list: --{name}='[...]'")

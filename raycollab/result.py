@@ -88,7 +88,7 @@ def ended_result(folder: RunFolder, run: RunConfig, task: Task) -> Result | None
         return None
     if reason != summary["stop_reason"]:
         folder.write_json("result.json", {**summary, "stop_reason": reason})
-    rows = folder.rows()
+    rows = [row for row in folder.rows() if row["round"] <= index]  # those after it were never made durable
     return Result(
         folder.path,
         summary["metrics"],

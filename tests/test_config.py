@@ -65,6 +65,8 @@ def test_defaults_and_edges_are_accepted():
         (ScalingConfig, {"agents_per_host": 0}),
         (ScalingConfig, {"cpus_per_host": -1}),
         (ScalingConfig, {"gpus_per_host": 2}),
+        (RunConfig, {"num_rounds": 1.5}),
+        (RunConfig, {"agents_per_round": 2.5}),
         (ScalingConfig, {"gpus_for_driver": -0.5}),
         (ScalingConfig, {"gpus_per_host": math.nan}),
         (ScalingConfig, {"gpus_per_host": math.inf}),

@@ -24,3 +24,8 @@ def test_a_sum_in_float32_would_not_count_the_last_of_many():
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_what_is_not_finite_is_said(bad):
     assert not math.isfinite(l2_norm(torch.tensor([1.0, bad])))
+
+
+def test_what_is_too_small_to_square_in_float32():
+    assert l2_norm(torch.full((100,), 1e-25)) == pytest.approx(1e-24)
+    assert l2_norm(torch.zeros(3)) == 0.0

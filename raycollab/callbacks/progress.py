@@ -1,6 +1,7 @@
 """A run on the terminal: who takes part, a line per round, and the report at the end."""
 
 from collections.abc import Mapping, Sequence
+from shlex import quote
 from typing import Any
 
 from rich.console import Console
@@ -87,10 +88,12 @@ class Progress(Callback):
             self._console.print(
                 f"\n{private_note(result.private, result.path)}", style="yellow", markup=False, soft_wrap=True
             )
-        self._console.print(f"\nrun folder: {result.path}", soft_wrap=True)
-        self._console.print(f"next: raycollab evaluate {result.path}", soft_wrap=True)
+        path = quote(result.path)
         self._console.print(
-            f"      raycollab predict {result.path} DATA.parquet --out predictions.parquet", soft_wrap=True
+            f"\nrun folder: {result.path}\nnext: raycollab evaluate {path}\n"
+            f"      raycollab predict {path} DATA.parquet --out predictions.parquet",
+            markup=False,
+            soft_wrap=True,
         )
 
 

@@ -50,9 +50,9 @@ class HostActor:
         """See Host.validate."""
         return self._host.validate(packed_round, last_rounds)
 
-    def save(self, storage: Any, last_rounds: Any) -> None:
+    def save(self, storage: Any, last_rounds: Any) -> Any:
         """See Host.save."""
-        self._host.save(storage, last_rounds)
+        return self._host.save(storage, last_rounds)
 
     def restore(self, storage: Any, names: Any) -> None:
         """See Host.restore."""

@@ -75,6 +75,7 @@ class Host:
         self._device = device
         self._models: list[tuple[Task, FlatModel]] = []
         self._agents: dict[str, LiveAgent] = {}
+        self._refused: dict[str, Failure] = {}  # those that could not be opened
         self._stopped = (0, 0)
 
     def open(self, offer: Offer) -> list[AgentCard | Failure]:
@@ -92,7 +93,8 @@ class Host:
             self._aggregator.check_coverage(offer.spec.coverage(model.spec))
             card = live.open()
         except Exception as error:  # whatever a party's data or model raises is reported, and costs only this agent
-            return _failure(agent.name, error)
+            self._refused[agent.name] = _failure(agent.name, error)
+            return self._refused[agent.name]
         self._agents[agent.name] = live
         return card
 
@@ -124,6 +126,8 @@ class Host:
 
     def _update(self, round: Round, assignment: Assignment) -> tuple[Partial, AgentReport] | Failure:
         name = assignment.agent
+        if name in self._refused:
+            return self._refused[name]
 
         def stop() -> bool:
             return self._stopped >= (round.index, round.attempt)
@@ -148,6 +152,9 @@ class Host:
         outcomes: dict[str, Statistics | Failure] = {}
         with fixed_threads(self._session.threads):
             for name, last_round in last_rounds.items():
+                if name in self._refused:
+                    outcomes[name] = self._refused[name]
+                    continue
                 try:
                     with seeded(derive_seed(self._session.seed, "validate", name), self._device):
                         outcomes[name] = self._agents[name].validate(vectors, last_round)
@@ -155,12 +162,16 @@ class Host:
                     outcomes[name] = _failure(name, error)
         return outcomes
 
-    def save(self, storage: Storage, last_rounds: Mapping[str, int]) -> None:
-        """Store what each of these agents remembers of its last committed round, or before it if that was lost."""
+    def save(self, storage: Storage, last_rounds: Mapping[str, int]) -> list[Failure]:
+        """Store what each of these agents remembers of its last committed round, or before it if that was lost.
+
+        Returns: The agents that are not open here, and so store nothing.
+        """
         for name, last_round in last_rounds.items():
             kept = self._agents[name].kept(last_round) if name in self._agents else 0
             if kept:
                 save_state(storage, name, {"round": kept, "state": _on_cpu(self._agents[name].state(kept))})
+        return [failure for name, failure in self._refused.items() if name in last_rounds]
 
     def restore(self, storage: Storage, names: Sequence[str]) -> None:
         """Load what these agents stored."""

@@ -181,9 +181,7 @@ class LocalPool(Pool):
 
     def save(self, storage: Storage, last_rounds: Mapping[str, int]) -> list[Failure]:
         """Save host by host."""
-        for host in self._hosts:
-            host.save(storage, last_rounds)
-        return []
+        return [failure for host in self._hosts for failure in host.save(storage, last_rounds)]
 
     def restore(self, storage: Storage, names: Sequence[str]) -> None:
         """Restore host by host."""

@@ -136,7 +136,10 @@ class RayPool(Pool):
             host: self._handles[host].validate.remote(sent, {n: last_rounds[n] for n in names})
             for host, names in groups.items()
         }
-        outcomes: dict[str, Statistics | Failure] = {}
+        absent = set(last_rounds) - {name for names in groups.values() for name in names}
+        outcomes: dict[str, Statistics | Failure] = {
+            name: Failure(name, _NOT_BACK.error, _NOT_BACK.message) for name in absent
+        }
         for host, answer in self._ask(refs, self._round_timeout_s).items():
             if isinstance(answer, Failure):
                 self._note(host, answer, round)
@@ -162,6 +165,7 @@ class RayPool(Pool):
         for host, names in groups.items():
             answer = answers.get(host, _NOT_BACK)
             if not isinstance(answer, Failure):
+                failures += answer
                 continue
             if not isinstance(answer, _Gone) and answer.error != "Timeout":
                 raise RunFolderError(answer.message)

@@ -56,7 +56,7 @@ def test_the_end_shows_agents_report_folder_and_next_step(screen):
     labels = torch.tensor([0, 1])
     confusion = Confusion.of(labels, labels, 2)
     statistics = Statistics.of({"confusion": confusion})
-    progress.on_end(Result("runs/x", {}, [{"round": 1}], rows, statistics, ("accuracy", True), "target", 3.0))
+    progress.on_end(Result("runs[/b]x", {}, [{"round": 1}], rows, statistics, ("accuracy", True), "target", 3.0))
     shown = text.getvalue()
     assert "ended after 1 rounds: target" in shown
     assert [line.split()[0] for line in shown.splitlines() if "drifts" in line] == ["agent-24", "drifts:"]
@@ -64,8 +64,8 @@ def test_the_end_shows_agents_report_folder_and_next_step(screen):
     assert shown.count("accuracy") == 2  # the heading of val_accuracy, and the report's line
     assert "... and 10 more agents, in agents.parquet" in shown
     assert "macro avg" in shown
-    assert "run folder: runs/x" in shown
-    assert "next: raycollab evaluate runs/x" in shown
+    assert "run folder: runs[/b]x" in shown
+    assert "next: raycollab evaluate 'runs[/b]x'" in shown
 
 
 def test_an_agents_rounds_in_one_row():

@@ -208,3 +208,30 @@ def test_a_learner_that_forgets_starts_the_next_round_without_memory():
     seen = []
     train(digits(Forgets(lr=0.1, steps=1), num_agents=1, rounds=4, run={"num_blocks": 1}))
     assert seen == [(1, {}), (2, {"kept": 1}), (3, {}), (4, {})]
+
+
+@dataclass(frozen=True)
+class Missing(rc.data.Source):
+    """A source that cannot be read."""
+
+    def read(self):
+        raise rc.DataError("the disk is away")
+
+    def describe(self):
+        return "missing"
+
+
+def test_an_agent_left_out_at_a_restart_keeps_its_state_for_the_next_one():
+    """Its data is away for one resumption; what it stored goes from checkpoint to checkpoint meanwhile."""
+    learner = rc.SGD(lr=0.1, momentum=0.9, keep_momentum=True, steps=2)
+    whole = digits(learner, rounds=6, failure=rc.FailureConfig(on_agent_failure="skip"))
+    members = whole.members()
+    without = replace(whole, agents=rc.Parties((replace(members[0], shard=Missing()), *members[1:])))
+    folder = Training(whole).steps(2).folder
+    absent = Training(without, folder=folder).steps(2)
+    assert {agent.agent for agent in absent.reports[-1].agents} == {f"agent-{i}" for i in range(1, 8)}
+    back = Training(whole, folder=folder)
+    kept = back.remembered("agent-0")
+    assert kept["learner"]["velocity"][0].abs().sum() > 0
+    report = back.steps(1).reports[-1]
+    assert "agent-0" not in {agent.agent for agent in report.agents if agent.fresh}
