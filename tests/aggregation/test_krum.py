@@ -94,7 +94,7 @@ def test_more_bad_ones_than_the_agents_bear_are_refused_before_the_run():
     [
         ({"f": -1}, "Krum.f=-1: must be a whole number >= 0 of bad updates"),
         ({"f": 1.5}, "Krum.f=1.5: must be a whole number"),
-        ({"f": 1, "num_selected": 2.5}, "Krum.num_selected=2.5: must be >= 1 updates"),
+        ({"f": 1, "num_selected": 2.5}, "Krum.num_selected=2.5: must be a whole number or None"),
         ({"f": 1, "num_selected": 0}, "Krum.num_selected=0: must be >= 1 updates, or None for all but f"),
         ({"f": 1, "chunk_bytes": 1}, "Krum.chunk_bytes=1: must be >= 4096"),
     ],
