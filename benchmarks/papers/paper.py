@@ -62,6 +62,16 @@ def gains(figures: Mapping[str, Sequence[float]], better: str, worse: str) -> li
     return [one - other for one, other in zip(figures[better], figures[worse], strict=True)]
 
 
+def positive_gain(better: str, worse: str) -> Callable[[Mapping[str, Sequence[float]]], Mapping[str, bool]]:
+    """The claim that one experiment is better than another in every seed."""
+
+    def claims(figures: Mapping[str, Sequence[float]]) -> Mapping[str, bool]:
+        gain = gains(figures, better, worse)
+        return {f"the gain is positive in all seeds (by seed: {', '.join(f'{g:.1f}' for g in gain)})": min(gain) > 0}
+
+    return claims
+
+
 def run_one(module: str, name: str, seed: int, tiny: bool) -> tuple[float, float]:
     """Figure and seconds of one experiment of a paper, run in this process."""
     paper: Paper = import_module(module).PAPER
