@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 import raycollab as rc
 from benchmarks.papers.mnist import TEST, TRAIN, task
@@ -40,6 +41,14 @@ class SortedAmongHonest(rc.Partition):
         return [np.sort(rows) for rows in (*pieces, *np.split(drawn[: self.num_bad * len(pieces[0])], self.num_bad))]
 
 
+class ChannelsLast(nn.Module):
+    """The same images with their channels next to each other in memory: half the time of a convolution in bfloat16."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[b, c, h, w] as it is, laid out as [b, h, w, c]."""
+        return images.contiguous(memory_format=torch.channels_last)
+
+
 @dataclass(frozen=True)
 class ExampleNet(rc.models.Model):
     """The CNN of PyTorch's MNIST example, 1,199,882 parameters; a tiny one for tests."""
@@ -50,14 +59,16 @@ class ExampleNet(rc.models.Model):
         """Make the module."""
         if self.tiny:
             return nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
-        convolutions = [nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2)]
+        convolutions = [
+            nn.Conv2d(1, 32, 3), ChannelsLast(), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2)
+        ]  # fmt: skip
         head = [nn.Flatten(), nn.Linear(9216, 128), nn.ReLU(), nn.Dropout(0.5), nn.Linear(128, 10)]
         return nn.Sequential(*convolutions, nn.Dropout(0.25), *head)
 
 
 def experiments(seed: int, tiny: bool) -> Mapping[str, rc.Experiment]:
     def experiment(rule: rc.Aggregator, momentum: float, attack: str) -> rc.Experiment:
-        learner = rc.SGD(lr=LR, momentum=momentum, keep_momentum=momentum > 0, steps=1, batch_size=32)
+        learner = rc.SGD(lr=LR, momentum=momentum, keep_momentum=momentum > 0, steps=1, batch_size=32, autocast=True)
         return rc.Experiment(
             task(ExampleNet(tiny)),
             rc.Split(TRAIN, SortedAmongHonest(seed=seed), (learner,), val_fraction=0.0),
