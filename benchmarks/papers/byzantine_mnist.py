@@ -1,7 +1,7 @@
 """Robust rules under attack on sorted MNIST: which hold, and which are known to fail."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ ATTACKS = {
     "IPM": rc.Attack("ipm", num_agents=NUM_BAD, strength=0.1),
     "ALIE": rc.Attack("alie", num_agents=NUM_BAD),
 }
-CENTRED = rc.CenteredClip(tau=10.0 * LR, num_iters=3)  # of deltas, which are lr times the paper's momenta
+CENTRED = rc.CenteredClip(tau=10.0 / (1 - 0.9) * LR, num_iters=3)  # of deltas: lr times the repository's momenta
 RFA, KRUM = rc.GeometricMedian(num_iters=8), rc.Krum(f=NUM_BAD)
 
 
@@ -51,7 +51,7 @@ class ChannelsLast(nn.Module):
 
 @dataclass(frozen=True)
 class ExampleNet(rc.models.Model):
-    """The CNN of PyTorch's MNIST example, 1,199,882 parameters; a tiny one for tests."""
+    """The CNN of the repository, 1,199,882 parameters; a tiny one for tests."""
 
     tiny: bool = False
 
@@ -59,19 +59,20 @@ class ExampleNet(rc.models.Model):
         """Make the module."""
         if self.tiny:
             return nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
-        convolutions = [
-            nn.Conv2d(1, 32, 3), ChannelsLast(), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2)
-        ]  # fmt: skip
+        convolutions = [nn.Conv2d(1, 32, 3), ChannelsLast(), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.MaxPool2d(2)]
         head = [nn.Flatten(), nn.Linear(9216, 128), nn.ReLU(), nn.Dropout(0.5), nn.Linear(128, 10)]
-        return nn.Sequential(*convolutions, nn.Dropout(0.25), *head)
+        return nn.Sequential(*convolutions, nn.Dropout2d(0.25), *head)
 
 
 def experiments(seed: int, tiny: bool) -> Mapping[str, rc.Experiment]:
     def experiment(rule: rc.Aggregator, momentum: float, attack: str) -> rc.Experiment:
-        learner = rc.SGD(lr=LR, momentum=momentum, keep_momentum=momentum > 0, steps=1, batch_size=32, autocast=True)
+        honest = rc.SGD(lr=LR, momentum=momentum, keep_momentum=momentum > 0, steps=1, batch_size=32, autocast=True)
+        alone = attack in ("sign flip", "label flip")  # the others' vectors are replaced, whatever they learn
+        bad = replace(honest, momentum=0.0, keep_momentum=False, batch_size=32 if alone else 1)
+        learners = (honest,) * (NUM_AGENTS - NUM_BAD) + (bad,) * NUM_BAD
         return rc.Experiment(
             task(ExampleNet(tiny)),
-            rc.Split(TRAIN, SortedAmongHonest(seed=seed), (learner,), val_fraction=0.0),
+            rc.Split(TRAIN, SortedAmongHonest(seed=seed), learners, val_fraction=0.0),
             (rule,),
             TEST,
             attack=ATTACKS[attack],
