@@ -20,7 +20,7 @@ from raycollab.rng import numpy_generator
 
 __all__ = ["Columns", "Holdout", "Part", "Shard", "Source", "read_columns", "stratified_split"]
 
-_PERMUTE_WHOLE_BYTES = 64 * 2**20  # below this an epoch permutes the whole column once; above, it selects per batch
+_PERMUTE_WHOLE_BYTES = 2**20  # below this an epoch permutes the whole column once; above, it selects per batch
 
 
 class Source(Settings, ABC):
