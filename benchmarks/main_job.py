@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import psutil
+from benchmarks.memory import watched
 
 
 def main() -> None:
@@ -51,7 +51,7 @@ def run(folder: str, name: str, seed: int, overrides: list[str], watch: bool = F
     command = [sys.executable, "-m", "raycollab", "run", *settings]
     start = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    peak = watched(process) if watch else 0.0
+    peak = watched(process).total_mb if watch else 0.0
     output, _ = process.communicate()
     wall = time.perf_counter() - start
     if process.returncode:
@@ -68,21 +68,6 @@ def run(folder: str, name: str, seed: int, overrides: list[str], watch: bool = F
         "versions": summary["versions"],
         "pss_mb": peak,
     }
-
-
-def watched(process: subprocess.Popen) -> float:
-    """Peak of the summed PSS of a process and all its descendants, in MB, sampled twice a second until it ends."""
-    peak, root = 0.0, psutil.Process(process.pid)
-    while process.poll() is None:
-        total = 0
-        for member in [root, *root.children(recursive=True)]:
-            try:
-                total += member.memory_full_info().pss
-            except psutil.Error:
-                continue  # it ended between the listing and the reading
-        peak = max(peak, total / 1e6)
-        time.sleep(0.5)
-    return round(peak, 1)
 
 
 if __name__ == "__main__":

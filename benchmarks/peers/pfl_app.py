@@ -1,0 +1,96 @@
+"""pfl-research: its simulated backend in one or more processes, which torchrun starts and all-reduce joins.
+
+Local training is pfl's own loop over a module's `loss`; users' data is in memory, and batches are taken in order, as
+pfl does it.
+"""
+
+import time
+
+import torch
+from pfl.aggregate.simulate import SimulatedBackend
+from pfl.aggregate.weighting import WeightByDatapoints
+from pfl.algorithm.base import NNAlgorithmParams
+from pfl.algorithm.federated_averaging import FederatedAveraging
+from pfl.callback.base import TrainingProcessCallback
+from pfl.data.dataset import Dataset
+from pfl.data.federated_dataset import FederatedDataset
+from pfl.data.sampling import get_user_sampler
+from pfl.hyperparam.base import NNEvalHyperParams, NNTrainHyperParams
+from pfl.internal.ops import pytorch_ops
+from pfl.metrics import Metrics
+from pfl.model.pytorch import PyTorchModel
+from torch import Tensor, nn
+from torch.nn import functional
+
+from benchmarks.workloads import Outcome, Workload, accuracy, examples, parse_task
+
+
+def main() -> None:
+    arguments, workload = parse_task()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    module = Scored(workload.build())
+    model = PyTorchModel(module, torch.optim.SGD, torch.optim.SGD(module.parameters(), lr=1.0))
+    watch = Watch()
+    algorithm = NNAlgorithmParams(
+        central_num_iterations=workload.rounds,
+        evaluation_frequency=workload.rounds + 1,
+        train_cohort_size=workload.agents_per_round,
+        val_cohort_size=0,
+    )
+    training = NNTrainHyperParams(
+        local_num_epochs=1, local_learning_rate=workload.lr, local_batch_size=workload.batch_size
+    )
+    FederatedAveraging().run(
+        algorithm, backend_of(workload), model, training, NNEvalHyperParams(local_batch_size=None), callbacks=[watch]
+    )
+    processes = pytorch_ops.distributed.world_size
+    if pytorch_ops.distributed.global_rank == 0:
+        moved = 2 * 4 * workload.num_params * (processes - 1) * workload.rounds  # sums there and back
+        Outcome(watch.ended, accuracy(workload, module.net), moved).write(arguments.folder, "pfl", "torch", "numpy")
+    if processes > 1:
+        torch.distributed.destroy_process_group()
+
+
+class Scored(nn.Module):
+    """A net with the loss and the metrics that pfl asks of a module."""
+
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        self.net = net
+
+    def loss(self, features: Tensor, label: Tensor) -> Tensor:
+        """Mean cross-entropy."""
+        self.train()
+        return functional.cross_entropy(self.net(features), label)
+
+    def metrics(self, features: Tensor, label: Tensor) -> dict:
+        """None: accuracy is measured once, at the end."""
+        del features, label
+        return {}
+
+
+class Watch(TrainingProcessCallback):
+    """Notes when each round has ended."""
+
+    def __init__(self) -> None:
+        self.ended: list[float] = []
+
+    def after_central_iteration(self, aggregate_metrics, model, *, central_iteration):
+        """A round has ended."""
+        del aggregate_metrics, model, central_iteration
+        self.ended.append(time.time())
+        return False, Metrics()
+
+
+def backend_of(workload: Workload) -> SimulatedBackend:
+    """All users' data in memory, sampled as pfl recommends."""
+    data = {agent: examples(workload, agent) for agent in range(workload.agents)}
+    users = {agent: Dataset([columns["features"], columns["label"]], user_id=agent) for agent, columns in data.items()}
+    sampler = get_user_sampler("minimize_reuse", list(users))
+    dataset = FederatedDataset(users.__getitem__, sampler)
+    return SimulatedBackend(training_data=dataset, val_data=dataset, postprocessors=[WeightByDatapoints()])
+
+
+if __name__ == "__main__":
+    main()
