@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-import torch
 import yaml
 
 from raycollab.catalog import ALL_KINDS, rules
 from raycollab.errors import ConfigError
+from raycollab.optimizers import BY_SHAPE, known_names
 from raycollab.recipe import import_named
 
 _WORDS = {int: "an integer", float: "a number", str: "text", bool: "true or false", NoneType: "null"}
@@ -75,7 +75,7 @@ def _of_value(value: Any, hint: Any, place: _Place) -> str | None:
     if issubclass(origin, Mapping):
         return _of_mapping(value, get_args(hint), place)
     if issubclass(origin, Sequence):
-        return _of_list(value, get_args(hint), place)
+        return _of_list(value, _elements(hint), place)
     return _of_class(value, origin, place) if origin.__module__ not in ("builtins", "collections.abc") else None
 
 
@@ -111,6 +111,12 @@ def _of_list(value: Any, hints: Sequence[Any], place: _Place) -> str | None:
         return next((each for each in found if each is not None), None)
     wrong = len(value) != len(hints) or any(_of_value(*pair, place) for _, pair in _numbered(value, hints))
     return _expected(value, place) if wrong else None
+
+
+def _elements(hint: Any) -> tuple[Any, ...]:
+    """What a list declares of its elements: all alike, (int, ...), but for a tuple that says each."""
+    hints = get_args(hint)
+    return hints if get_origin(hint) is tuple or not hints else (hints[0], Ellipsis)
 
 
 def _numbered(values: Sequence[Any], hints: Sequence[Any]) -> Iterable[tuple[int, tuple[Any, Any]]]:
@@ -178,9 +184,9 @@ def _misplaced(name: str, form: Any) -> str:
 
 def _by_torch(name: str, fitting: Sequence[str]) -> str:
     """How an optimizer of torch.optim is written where a class that takes its name fits."""
-    optimizers = {each.lower(): each for each, form in vars(torch.optim).items() if isinstance(form, type)}
     rule = next((each for each in _OF_TORCH if each in fitting), None)
-    known = optimizers.get(name.lower())
+    left_out = BY_SHAPE if rule == "ServerOptimizer" else ()
+    known = {each.lower(): each for each in known_names() if each not in left_out}.get(name.lower())
     return f"{{class_path: {rule}, init_args: {{name: {known}}}}}" if rule and known else ""
 
 
@@ -203,7 +209,7 @@ def _described(hint: Any, path: str = "", *, inside: bool = False) -> str:
         key = last.removeprefix("by_") if last.startswith("by_") else "name"
         return f"a mapping of {key} to {_described(hints[1], inside=True)}"
     if isinstance(origin, type) and issubclass(origin, Sequence) and hints:
-        listed = ["..." if each is Ellipsis else _described(each, inside=True) for each in hints]
+        listed = ["..." if each is Ellipsis else _described(each, inside=True) for each in _elements(hint)]
         return f"{'' if inside else 'a list '}[{', '.join(listed)}]"
     if not isinstance(origin, type):
         return "a value"

@@ -17,11 +17,16 @@ _REFUSED = {
 }
 
 
+def known_names() -> list[str]:
+    """The optimizers of torch.optim that can take steps here."""
+    kinds = {each for each, kind in vars(torch.optim).items() if isinstance(kind, type)}
+    return sorted(kinds - {"Optimizer", *_REFUSED})
+
+
 def check_name(name: str, setting: str) -> None:
     """Raise ConfigError unless torch.optim has an optimizer of this name that can take steps here."""
     require(name not in _REFUSED, setting, name, f"{_REFUSED.get(name)}; take another, such as 'AdamW'")
-    kinds = {each for each, kind in vars(torch.optim).items() if isinstance(kind, type)}
-    known = sorted(kinds - {"Optimizer", *_REFUSED})
+    known = known_names()
     require(name in known, setting, name, f"must be one of {', '.join(known)}")
 
 

@@ -54,7 +54,7 @@ def _value(override: str) -> Any:
 def _child(node: Any, part: str, here: Sequence[str], path: Sequence[str]) -> Any:
     """What a path goes on in; the class that stands as a mere name becomes a mapping, what is absent an empty one."""
     holder = _holder(node, part)
-    key: Any = _index(holder, part, here) if isinstance(holder, list) else part
+    key = _key(holder, part, here)
     found = holder[key] if isinstance(holder, list) else holder.get(key)
     following = path[len(here)]
     if isinstance(found, str):
@@ -62,21 +62,36 @@ def _child(node: Any, part: str, here: Sequence[str], path: Sequence[str]) -> An
     elif not isinstance(found, dict | list):
         _refuse_elements_of_nothing(found, following, here)
         found = {}
-    if isinstance(found, dict) and isinstance(found.get(_CLASS), str) and following not in (_CLASS, _ARGUMENTS):
-        found[_ARGUMENTS] = dict(found.get(_ARGUMENTS) or {})
+    if isinstance(found, dict) and _CLASS in found and following not in (_CLASS, _ARGUMENTS):
+        found[_ARGUMENTS] = _arguments(found, here)
     holder[key] = found
     return found
 
 
 def _set(node: Any, part: str, value: Any, path: Sequence[str]) -> None:
     holder = _holder(node, part)
-    holder[_index(holder, part, path) if isinstance(holder, list) else part] = value
+    holder[_key(holder, part, path)] = value
 
 
 def _holder(node: Any, part: str) -> Any:
     """The mapping or list that has the part: for a class, that of its arguments."""
-    inside = isinstance(node, dict) and _CLASS in node and part not in (_CLASS, _ARGUMENTS)
+    inside = isinstance(node, dict) and {_CLASS, _ARGUMENTS} <= set(node) and part not in (_CLASS, _ARGUMENTS)
     return node[_ARGUMENTS] if inside else node
+
+
+def _key(holder: Any, part: str, here: Sequence[str]) -> Any:
+    """Where the part stands: in a list by its number, in a mapping under the key that is written so, be it a number."""
+    if isinstance(holder, list):
+        return _index(holder, part, here)
+    return next((key for key in holder if str(key) == part), part)
+
+
+def _arguments(settings: Mapping[str, Any], here: Sequence[str]) -> dict[str, Any]:
+    arguments = settings.get(_ARGUMENTS) or {}
+    if not isinstance(arguments, Mapping):
+        right = f"{{{_CLASS}: {settings[_CLASS]}, {_ARGUMENTS}: {{NAME: VALUE}}}}"
+        raise ConfigError(f"{'.'.join(here)}: {_ARGUMENTS} is {arguments!r}, no mapping of settings: write {right}")
+    return dict(arguments)
 
 
 def _index(items: list[Any], part: str, here: Sequence[str]) -> int:

@@ -100,6 +100,39 @@ class Task(Settings, ABC):
         """Both; override it where one forward pass gives the two."""
         return self.loss(model, batch), self.features(model, batch)
 
+    def inputs_of(self, batch: Batch) -> Tensor:
+        """What the model is called with [b, ...], for agents that learn in the same steps.
+
+        Raises: ModelError if the task does not say what that is.
+        """
+        del batch
+        raise ModelError(f"{type(self).__name__} does not say what its model is called with: override inputs_of")
+
+    def losses(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """The loss of each example, given what the model makes of `inputs_of` [b]; `loss` is their mean.
+
+        Raises: ModelError if the task does not say what that is.
+        """
+        del outputs, batch
+        raise ModelError(f"{type(self).__name__} does not say what an example's loss is: override losses")
+
+    def losses_and_gradients(self, batch: Batch, outputs: Tensor) -> tuple[Tensor, Tensor]:
+        """`losses` [b], and the gradient of their sum by the outputs [b, ...]; override it where there is a formula."""
+        with torch.enable_grad():
+            outputs = outputs.detach().requires_grad_()
+            losses = self.losses(outputs, batch)
+            return losses.detach(), torch.autograd.grad(losses.sum(), outputs)[0]
+
+    @property
+    def tells_losses(self) -> bool:
+        """Whether `losses` belongs to `loss`: whether one class defines both, and no subclass of it only one."""
+
+        def owner(name: str) -> type:
+            return next(kind for kind in type(self).mro() if name in vars(kind))
+
+        own = owner("loss")
+        return own is owner("losses") and own is not Task and owner("losses_and_gradients") in (own, Task)
+
     def count(self, batch: Batch) -> int:
         """Number of examples (or tokens) in a batch: what losses are averaged over."""
         return len(next(iter(batch.values())))

@@ -1,5 +1,6 @@
 """Each mistake in a file, and what a newcomer reads about it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -52,7 +53,7 @@ def test_nothing_is_wrong_with_what_is_right():
         ({"chain": step("Mean")}, ["chain: expected a list [Aggregator or Transform, ...], not {class_path: Mean"]),
         ({"select": "Quantize"}, ["select: Quantize is a Codec, which belongs in", "; select takes Selection"]),
         ({"mode": "Async"}, ["mode: there is no Mode 'Async'; accepted classes: Buffered, Cyclic, SemiSynchronous"]),
-        ({"mode": {"power": 1}}, ["unknown key 'power' of mode (Synchronous); it takes no settings"]),
+        ({"mode": step("Cyclic", power=1)}, ["unknown key 'power' of mode (Cyclic); it takes no settings"]),
         ({"chain": ["Adam"]}, ["chain.0: ", "write {class_path: ServerOptimizer, init_args: {name: Adam}}"]),
         (
             {"chain": [{"class_path": "Momentum", "beta": 0.5}]},
@@ -122,6 +123,44 @@ class Loose:
 
     first: "Unknown"  # noqa: F821 - on purpose
     second: object = None
+
+
+@dataclass
+class Listed:
+    """Lists of all kinds."""
+
+    sizes: list[int]
+    pair: tuple[int, float] = (1, 0.5)
+    alone: tuple[int] = (1,)
+    named: Sequence[str] = ()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"sizes": []}, None),
+        ({"sizes": [1, 2, 3], "pair": [1, 0.5], "alone": [1], "named": ["a", "b"]}, None),
+        ({"sizes": [1, "a"]}, "sizes.1: expected an integer, not 'a'"),
+        ({"sizes": 3}, "sizes: expected a list [integer, ...], not 3"),
+        ({"sizes": [1], "alone": [1, 2]}, "alone: expected a list [integer], not [1, 2]"),
+        ({"sizes": [1], "pair": [1]}, "pair: expected a list [integer, number], not [1]"),
+        ({"sizes": [1], "named": [[]]}, "named.0: expected text, not []"),
+    ],
+)
+def test_only_a_tuple_has_a_length(arguments, expected):
+    assert mistake(arguments, Listed) == expected
+
+
+@pytest.mark.parametrize("name", ["LBFGS", "SparseAdam"])
+def test_an_optimizer_that_is_refused_is_not_advised(name):
+    agents = {**GOOD["agents"]["init_args"], "learners": [name]}
+    assert "write {class_path: Optimizer" not in mistake({**GOOD, "agents": step("Split", **agents)}, Experiment)
+
+
+@pytest.mark.parametrize(("name", "advised"), [("Adam", True), ("Muon", False), ("Adafactor", False)])
+def test_an_optimizer_by_shape_is_not_advised_for_the_driver(name, advised):
+    found = mistake({**GOOD, "chain": ["Mean", name]}, Experiment)
+    assert (f"write {{class_path: ServerOptimizer, init_args: {{name: {name}}}}}" in found) == advised
 
 
 def test_what_cannot_be_judged_is_left_alone():

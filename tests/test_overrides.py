@@ -53,11 +53,27 @@ def test_one_setting_changes(override, expected):
         ("--chain.beta=1", "chain.beta: chain is a list; name an element of it, such as chain.0.beta"),
         ("--upload.0=1", r"upload.0: upload is not set, .* set the whole list: --upload='\[...\]'"),
         ("--run.seed.0=1", "run.seed.0: run.seed is 1, not a list"),
+        ("--listed.lr=1", r"listed: init_args is \[1\], no mapping of settings: write {class_path: SGD, init_args: {"),
+        ("--worded.lr=1", "worded: init_args is 'lr', no mapping of settings: write {class_path: SGD, init_args: {"),
     ],
 )
 def test_paths_that_lead_nowhere(override, message):
+    listed, worded = ({"class_path": "SGD", "init_args": wrong} for wrong in ([1], "lr"))
     with pytest.raises(ConfigError, match=message):
-        overridden(PLAIN, [override])
+        overridden({**PLAIN, "listed": listed, "worded": worded}, [override])
+
+
+def test_a_key_that_is_a_number_in_the_file():
+    plain = {"chain": [{"class_path": "Mean", "init_args": {"by_agent": {0: 1.0, "1": 2.0}}}], 3: {"a": 1}}
+    (rule,) = overridden(plain, ["--chain.0.by_agent.0=5", "--chain.0.by_agent.1=6"])["chain"]
+    assert rule["init_args"] == {"by_agent": {0: 5, "1": 6}}
+    assert overridden(plain, ["--3.a=2"])[3] == {"a": 2}
+
+
+def test_a_class_that_is_no_name_is_left_for_the_reader_to_refuse():
+    wrong = {"class_path": 3}
+    assert overridden({"chain": [wrong]}, ["--chain.0.f=1"]) == {"chain": [{**wrong, "init_args": {"f": 1}}]}
+    assert overridden(wrong, ["--run.seed=1"]) == {**wrong, "run": {"seed": 1}}
 
 
 def test_an_empty_list_has_no_elements():

@@ -2,11 +2,12 @@
 
 from raycollab.aggregation.adaptive_clip import AdaptiveClip
 from raycollab.aggregation.agnostic import AgnosticFL
-from raycollab.aggregation.base import Aggregator, Partial, Stack, WeightedSum, add_up
+from raycollab.aggregation.base import Aggregator, Partial, Stack, WeightedSum, add_up, total_of
 from raycollab.aggregation.bucketing import Bucketing
 from raycollab.aggregation.bulyan import Bulyan
 from raycollab.aggregation.centered_clip import CenteredClip
 from raycollab.aggregation.dare import Dare
+from raycollab.aggregation.exact_sum import ExactSum
 from raycollab.aggregation.fedasync import FedAsync
 from raycollab.aggregation.fedbuff import FedBuff
 from raycollab.aggregation.feddyn import FedDyn
@@ -36,6 +37,7 @@ __all__ = [
     "Bulyan",
     "CenteredClip",
     "Dare",
+    "ExactSum",
     "FedAsync",
     "FedBuff",
     "FedDyn",
@@ -61,4 +63,5 @@ __all__ = [
     "WeightedSum",
     "Wrapper",
     "add_up",
+    "total_of",
 ]

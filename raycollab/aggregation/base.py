@@ -7,7 +7,7 @@ visibly keeps [k, d].
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
 import torch
@@ -16,6 +16,8 @@ from torch import Tensor
 from raycollab.errors import UpdateError
 from raycollab.spec import Coverage, ParamSpec, Segments
 from raycollab.types import Round, State, Step, Update
+
+_SLICE = 2**17  # elements of a sum that is worked on at a time: half a MiB
 
 
 class Partial(ABC):
@@ -36,13 +38,35 @@ class Partial(ABC):
         """The same, where self may be used up; override it to add in place."""
         return self + other
 
+    @classmethod
+    def total(cls, partials: Sequence[Self]) -> Self:
+        """The sum of one or more in this order; override it where having all of them at once helps."""
+        total = partials[0]
+        if len(partials) > 1:
+            total = total + partials[1]  # a new value, which later ones may be added into
+        for partial in partials[2:]:
+            total += partial
+        return total
+
 
 @dataclass
 class Sum:
-    """A weighted sum of one vector, and the weight in it."""
+    """A weighted sum of one vector, and the weight in it.
+
+    Args:
+        weight: The sum of weights.
+        vector: The sum but for a factor.
+        times: The factor, which is multiplied in by the addition that comes next: one pass over the vector, not two.
+    """
 
     weight: float
     vector: Tensor
+    times: float = 1.0
+
+    @property
+    def value(self) -> Tensor:
+        """The sum itself; never to be written into."""
+        return self.vector if self.times == 1.0 else self.vector * self.times
 
 
 @dataclass
@@ -60,10 +84,10 @@ class WeightedSum(Partial):
 
     @classmethod
     def of(cls, update: Update) -> Self:
-        """Weight times the update."""
+        """Weight times the update, not yet multiplied."""
         weight = update.weight * update.discount
         vectors = {
-            name: {update.segments(name): Sum(weight, vector.float() * weight)}
+            name: {update.segments(name): Sum(weight, vector.float(), weight)}
             for name, vector in update.vectors.items()
         }
         return cls(1, weight, vectors, {name: (weight, value * weight) for name, value in update.scalars.items()})
@@ -82,15 +106,33 @@ class WeightedSum(Partial):
             for segments, sum in sums.items():
                 if segments in mine:
                     mine[segments].weight += sum.weight
-                    mine[segments].vector += sum.vector
+                    mine[segments].vector.add_(sum.vector, alpha=sum.times)
                 else:
-                    mine[segments] = Sum(sum.weight, sum.vector.clone())
+                    mine[segments] = Sum(sum.weight, sum.vector * sum.times)
         for name, (weight, value) in other.scalars.items():
             before = self.scalars.get(name, (0.0, 0.0))
             self.scalars[name] = (before[0] + weight, before[1] + value)
         self.count += other.count
         self.weight += other.weight
         return self
+
+    @classmethod
+    def total(cls, partials: Sequence[Self]) -> Self:
+        """The same bits as one addition after another, in one pass over memory."""
+        if len(partials) == 1:
+            return partials[0]
+        terms: dict[str, dict[Segments | None, list[Sum]]] = {}
+        for partial in partials:
+            for name, sums in partial.vectors.items():
+                for segments, sum in sums.items():
+                    terms.setdefault(name, {}).setdefault(segments, []).append(sum)
+        total = cls()
+        for partial in partials:
+            total += replace(partial, vectors={})
+        total.vectors = {
+            name: {segments: _summed(sums) for segments, sums in each.items()} for name, each in terms.items()
+        }
+        return total
 
     def check(self) -> None:
         """Raise UpdateError if the weights sum to zero."""
@@ -110,17 +152,32 @@ class WeightedSum(Partial):
         return Update("", self.weight, vectors, scalars)
 
 
+def _summed(terms: Sequence[Sum]) -> Sum:
+    """Their sum in order, slice by slice: a slice of it stays in the cache while those of the terms are read."""
+    first = terms[0]
+    total = torch.empty_like(first.vector)
+    for start in range(0, total.numel(), _SLICE):
+        place = slice(start, start + _SLICE)
+        part = torch.mul(first.vector[place], first.times, out=total[place])
+        for term in terms[1:]:
+            part.add_(term.vector[place], alpha=term.times)
+    weight = first.weight
+    for term in terms[1:]:
+        weight += term.weight
+    return Sum(weight, total)
+
+
 def _mean(sums: dict[Segments | None, Sum]) -> Tensor:
     """Mean of a vector over updates that hold different elements of it."""
     whole = sums.get(None)
     if whole is not None and len(sums) == 1:
-        return whole.vector / whole.weight if whole.weight > 0 else torch.zeros_like(whole.vector)
+        return whole.value / whole.weight if whole.weight > 0 else torch.zeros_like(whole.vector)
     size = whole.vector.numel() if whole is not None else next(s.size for s in sums if s is not None)
     total = torch.zeros(size)
     weight = torch.zeros(size, dtype=torch.float64)
     for segments, sum in sorted(sums.items(), key=lambda item: () if item[0] is None else item[0].ranges):
         segments = segments or Segments.all(size)
-        segments.add_into(total, sum.vector)
+        segments.add_into(total, sum.value)
         segments.add_into(weight, torch.full((sum.vector.numel(),), sum.weight, dtype=torch.float64))
     return torch.where(weight > 0, total / weight.clamp(min=1e-300), 0.0).float()
 
@@ -172,8 +229,13 @@ class Stack(Partial):
         return sorted(set.intersection(*(set(update.vectors) for update in self.updates)))
 
 
+def total_of(partials: Sequence[Partial]) -> Partial | None:
+    """Sum of partials that are all there, in the order given; None for no partials."""
+    return type(partials[0]).total(partials) if partials else None
+
+
 def add_up(partials: Iterable[Partial]) -> Partial | None:
-    """Sum in the order given; the first addition makes a new value, later ones reuse it. None for no partials."""
+    """Sum of partials as they come, with no more than two held; the same bits as `total_of`. None for no partials."""
     total: Partial | None = None
     own = False
     for partial in partials:

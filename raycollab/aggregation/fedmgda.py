@@ -51,6 +51,11 @@ class FedMGDA(RowRule):
         """A copy counts as much as a weight where weights are kept, and as little where they limit nothing."""
         return frozenset({"failure", "weights"} if self.epsilon in (0, 1) else {"failure"})
 
+    def check(self, total: Partial) -> None:
+        """Somebody must have weight."""
+        super().check(total)
+        cast(Stack, total).shares()
+
     def update(self, total: Partial, state: State, params: Tensor, *, seed: int) -> tuple[Update, State]:
         """Find the mixture by the Gram matrix of the directions, and mix."""
         del params, seed

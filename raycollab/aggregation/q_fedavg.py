@@ -1,6 +1,7 @@
 """q-FedAvg: agents with larger losses pull harder."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self, cast
 
@@ -28,13 +29,21 @@ class ScaledSum(WeightedSum):
         log_scale = max(self.log_scale, other.log_scale)
         return super(ScaledSum, self._at(log_scale)).__iadd__(other._at(log_scale))
 
+    @classmethod
+    def total(cls, partials: Sequence[Self]) -> Self:
+        """Add at the largest of all scales."""
+        log_scale = max(partial.log_scale for partial in partials)
+        return super().total([partial._at(log_scale) for partial in partials])
+
     def _at(self, log_scale: float) -> Self:
         """The same sum at a scale; in new tensors if it is another one."""
         if log_scale == self.log_scale:
             return self
         factor = math.exp(self.log_scale - log_scale)
         vectors = {
-            name: {segments: Sum(sum.weight * factor, sum.vector * factor) for segments, sum in sums.items()}
+            name: {
+                segments: Sum(sum.weight * factor, sum.vector * (sum.times * factor)) for segments, sum in sums.items()
+            }
             for name, sums in self.vectors.items()
         }
         scalars = {name: (weight * factor, value * factor) for name, (weight, value) in self.scalars.items()}

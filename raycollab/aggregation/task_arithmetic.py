@@ -45,5 +45,5 @@ class TaskArithmetic(Aggregator):
         sums = cast(WeightedSum, total)
         delta = torch.zeros_like(params)
         for segments, part in sums.vectors[DELTA].items():
-            (segments or Segments.all(delta.numel())).add_into(delta, part.vector)
+            (segments or Segments.all(delta.numel())).add_into(delta, part.value)
         return sums.mean().with_vectors(**{DELTA: delta * self.scale}), state

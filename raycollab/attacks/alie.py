@@ -1,5 +1,6 @@
 """A little is enough."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -29,6 +30,10 @@ class LittleIsEnough(Collusion):
 
     name = "alie"
     formula = "delta_bad = mean_honest(delta) - z * std_honest(delta)"
+
+    def __post_init__(self) -> None:
+        good = self.strength is None or 0 < self.strength < math.inf
+        require(good, "LittleIsEnough.strength", self.strength, "must be > 0 and finite, or null for the paper's")
 
     def check(self, num_agents: int, num_bad: int, honest: Sequence[str]) -> None:
         """Raise ConfigError where the formula has no z."""

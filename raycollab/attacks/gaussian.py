@@ -1,5 +1,6 @@
 """Noise instead of an update."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -25,7 +26,7 @@ class Gaussian(Forgery):
     formula = "delta_i ~ N(0, strength^2 I)"
 
     def __post_init__(self) -> None:
-        require(self.strength > 0, "Gaussian.strength", self.strength, "must be > 0")
+        require(0 < self.strength < math.inf, "Gaussian.strength", self.strength, "must be > 0 and finite")
 
     def forge(self, vector: Tensor, *, seed: int) -> Tensor:
         """Draw on the CPU: the same noise on every device."""

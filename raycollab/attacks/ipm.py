@@ -1,5 +1,6 @@
 """Inner-product manipulation."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -30,7 +31,7 @@ class InnerProduct(Collusion):
     formula = "delta_bad = -strength * mean_honest(delta)"
 
     def __post_init__(self) -> None:
-        require(self.strength > 0, "InnerProduct.strength", self.strength, "must be > 0")
+        require(0 < self.strength < math.inf, "InnerProduct.strength", self.strength, "must be > 0 and finite")
 
     def forge(self, honest: Rows, num_bad: int, chosen: int) -> Tensor:
         """The mean, turned."""

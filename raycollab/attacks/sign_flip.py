@@ -1,5 +1,6 @@
 """Steps in the opposite direction."""
 
+import math
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -25,7 +26,7 @@ class SignFlip(Forgery):
     formula = "delta_i -> -strength * delta_i"
 
     def __post_init__(self) -> None:
-        require(self.strength > 0, "SignFlip.strength", self.strength, "must be > 0")
+        require(0 < self.strength < math.inf, "SignFlip.strength", self.strength, "must be > 0 and finite")
 
     def forge(self, vector: Tensor, *, seed: int) -> Tensor:
         """Turn it."""

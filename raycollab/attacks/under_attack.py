@@ -1,8 +1,10 @@
 """A rule whose updates are looked at and forged before it sees them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
+import torch
 from torch import Tensor
 
 from raycollab.aggregation import Aggregator, Partial, Rows, Stack, Wrapper, add_up
@@ -42,8 +44,10 @@ class UnderAttack(Wrapper):
         check_whole(self, coverage)
 
     def check(self, total: Partial) -> None:
-        """Nothing: what the rule would check exists only once updates are forged."""
-        del total
+        """As the rule does, of what agents sent: of all that a rule can check, only vectors' values are forged."""
+        updates = cast(Stack, total).updates
+        params = torch.zeros_like(updates[0].vectors[DELTA])
+        self.rule.check(self._collected(updates, self.init(params), params))
 
     def init(self, params: Tensor) -> State:
         """The rule's state, what the bad agents remember, and the version that a round starts from."""
@@ -61,13 +65,17 @@ class UnderAttack(Wrapper):
     def update(self, total: Partial, state: State, params: Tensor, *, seed: int) -> tuple[Update, State]:
         """Forge the bad agents' vectors, then let the rule collect and merge."""
         updates, bad = self._forged(cast(Stack, total), state["bad"])
+        collected = self._collected(updates, state, params)
+        aggregate, rule = self.rule.update(collected, state["rule"], params, seed=seed)
+        return aggregate, {"rule": rule, "bad": bad, "version": state["version"] + 1}
+
+    def _collected(self, updates: Sequence[Update], state: State, params: Tensor) -> Partial:
+        """What the hosts would have collected for the rule."""
         version = state["version"]
         scalars = {"participation": len(updates) / self.num_agents, **self.tells(state)}
         agents = tuple(update.agent for update in updates)
         round = Round(version + 1, self.seed, version, {PARAMS: params}, scalars, agents=agents)
-        collected = cast(Partial, add_up(self.rule.collect(update, round) for update in updates))
-        aggregate, rule = self.rule.update(collected, state["rule"], params, seed=seed)
-        return aggregate, {"rule": rule, "bad": bad, "version": version + 1}
+        return cast(Partial, add_up(self.rule.collect(update, round) for update in updates))
 
     def _forged(self, stack: Stack, state: State) -> tuple[list[Update], State]:
         """All updates in order, with the vectors of bad agents replaced; and what these remember."""

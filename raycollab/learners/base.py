@@ -1,10 +1,13 @@
 """How one agent turns a round into an update."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar
 
 from torch import Tensor
 
+from raycollab.errors import UpdateError
+from raycollab.fused import Stacked
 from raycollab.task import Problem
 from raycollab.types import Round, State, Update
 
@@ -31,3 +34,23 @@ class Learner(ABC):
     @abstractmethod
     def update(self, problem: Problem, params: Tensor, state: State, round: Round) -> tuple[Update, State]:
         """Learn from the agent's data, starting at params [d]; returns the update and the state after it."""
+
+    @property
+    def joint(self) -> bool:
+        """Whether several agents can learn in the same steps: whether `update_together` is there."""
+        return False
+
+    def update_together(
+        self, problems: Sequence[Problem], stacked: Stacked, params: Tensor, states: Sequence[State], round: Round
+    ) -> list[tuple[Update, State] | UpdateError]:
+        """What `update` does, for agents of one task that have as many examples each.
+
+        Args:
+            problems: One per agent.
+            stacked: As many copies of the model.
+            params: Where all of them start [d].
+            states: One per agent.
+            round: The round.
+        Returns: Update and state of each, or what is wrong with it; equal to `update` but for rounding.
+        """
+        raise NotImplementedError(f"{type(self).__name__}.joint is {self.joint}, but it has no update_together")

@@ -1,5 +1,6 @@
 """FedMD: agents whose models cannot be averaged learn from what all of them say of a public set."""
 
+import math
 from dataclasses import dataclass, replace
 
 from torch import Tensor
@@ -47,7 +48,7 @@ class Distill(Learner):
         require(isinstance(self.learner, Learner), "Distill.learner", self.learner, accepted)
         alone = f"{accepted}, that needs nothing of the round: what it would send stays here"
         require(isinstance(self.digest, Learner) and not self.digest.needs, "Distill.digest", self.digest, alone)
-        require(self.temperature > 0, "Distill.temperature", self.temperature, "must be > 0")
+        require(0 < self.temperature < math.inf, "Distill.temperature", self.temperature, "must be > 0 and finite")
 
     @property
     def needs(self) -> tuple[str, ...]:  # type: ignore[override]

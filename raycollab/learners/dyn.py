@@ -1,5 +1,6 @@
 """FedDyn, the agents' side: a linear and a quadratic term that make local minima agree with the common one."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -39,7 +40,7 @@ class Dyn(Learner):
     def __post_init__(self) -> None:
         local = isinstance(self.learner, LocalLearner)
         require(local, "Dyn.learner", self.learner, "must be a LocalLearner, such as SGD or Optimizer")
-        require(self.alpha > 0, "Dyn.alpha", self.alpha, "must be > 0")
+        require(0 < self.alpha < math.inf, "Dyn.alpha", self.alpha, "must be > 0 and finite")
 
     @property
     def sends(self) -> tuple[str, ...]:  # type: ignore[override]

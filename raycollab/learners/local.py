@@ -2,7 +2,7 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -124,9 +124,8 @@ class LocalLearner(Learner):
         model.module.train()
         total_loss = torch.zeros((), device=model.device)
         counted, factors = 0, list[float]()
-        factor = self._factors(problem, round)
-        size, passes = self.batch_size, self.epochs
-        for batch in problem.batches(round, batch_size=size, epochs=passes, steps=self.steps, drop_last=self.drop_last):
+        factor = self.factors(problem, round)
+        for batch in self.batches(problem, round):
             loss = self.gradient(problem, batch)
             if self.max_grad_norm is not None:
                 clip_gradients(model, self.max_grad_norm)
@@ -137,23 +136,21 @@ class LocalLearner(Learner):
             counted += count
         mean_loss = total_loss.item() / max(counted, 1)
         if not math.isfinite(mean_loss):
-            raise UpdateError(
-                f"agent {problem.agent!r}: the loss is {mean_loss} in round {round.index}; "
-                f"lower lr or clip gradients (max_grad_norm)"
-            )
+            raise not_finite(problem, mean_loss, round)
         vectors = {DELTA: model.read().sub_(start)}
         if buffers is not None and buffers.numel():
             vectors[BUFFERS] = model.read_buffers().sub_(buffers)
-        scalars = {
-            "loss": mean_loss,
-            "steps": float(len(factors)),
-            "effective_steps": self.effective_steps(factors),
-            "counted": float(counted),
-        }
+        scalars = {"loss": mean_loss, **local_scalars(self, factors, counted)}
         weight = float(problem.shard.num_examples("train"))
         return Update(problem.agent, weight, vectors, scalars, round.base_version)
 
-    def _factors(self, problem: Problem, round: Round) -> Callable[[int], float]:
+    def batches(self, problem: Problem, round: Round) -> Iterator[Batch]:
+        """The batches of this round's steps."""
+        return problem.batches(
+            round, batch_size=self.batch_size, epochs=self.epochs, steps=self.steps, drop_last=self.drop_last
+        )
+
+    def factors(self, problem: Problem, round: Round) -> Callable[[int], float]:
         """The schedule's factor by the step of this round, from 0."""
         before, schedule = round.index - 1, self.schedule
         if schedule.over == "rounds":
@@ -165,6 +162,26 @@ class LocalLearner(Learner):
         if schedule.over == "epochs":
             return lambda step: schedule.factor((before * per_round + step) // per_epoch)
         return lambda step: schedule.factor(before * per_round + step)
+
+
+def local_scalars(learner: LocalLearner, factors: Sequence[float], counted: int) -> dict[str, float]:
+    """What a local learner's update says of its steps, beside the loss.
+
+    Args:
+        learner: What took them.
+        factors: The schedule's factor in each.
+        counted: What `Task.count` counted in their batches.
+    """
+    steps, effective = float(len(factors)), learner.effective_steps(factors)
+    return {"steps": steps, "effective_steps": effective, "counted": float(counted)}
+
+
+def not_finite(problem: Problem, loss: float, round: Round) -> UpdateError:
+    """The error of a loss that is no number."""
+    return UpdateError(
+        f"agent {problem.agent!r}: the loss is {loss} in round {round.index}; "
+        f"lower lr or clip gradients (max_grad_norm)"
+    )
 
 
 def clip_gradients(model: FlatModel, max_norm: float) -> None:

@@ -1,6 +1,7 @@
 """MOON: representations are drawn to the common model's and away from the agent's own last ones."""
 
 import copy
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
@@ -44,8 +45,8 @@ class Moon(Learner):
     def __post_init__(self) -> None:
         local = isinstance(self.learner, LocalLearner)
         require(local, "Moon.learner", self.learner, "must be a LocalLearner, such as SGD or Optimizer")
-        require(self.mu >= 0, "Moon.mu", self.mu, "must be >= 0; 0 is the learner itself")
-        require(self.temperature > 0, "Moon.temperature", self.temperature, "must be > 0")
+        require(0 <= self.mu < math.inf, "Moon.mu", self.mu, "must be >= 0 and finite; 0 is the learner itself")
+        require(0 < self.temperature < math.inf, "Moon.temperature", self.temperature, "must be > 0 and finite")
 
     @property
     def sends(self) -> tuple[str, ...]:  # type: ignore[override]

@@ -1,5 +1,6 @@
 """FedProx: a pull back to where the round began."""
 
+import math
 from dataclasses import dataclass, replace
 
 from torch import Tensor
@@ -31,7 +32,7 @@ class Prox(Learner):
     def __post_init__(self) -> None:
         local = isinstance(self.learner, LocalLearner)
         require(local, "Prox.learner", self.learner, "must be a LocalLearner, such as SGD or Optimizer")
-        require(self.mu >= 0, "Prox.mu", self.mu, "must be >= 0")
+        require(0 <= self.mu < math.inf, "Prox.mu", self.mu, "must be >= 0 and finite")
 
     @property
     def sends(self) -> tuple[str, ...]:  # type: ignore[override]

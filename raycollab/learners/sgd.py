@@ -7,9 +7,13 @@ import torch
 from torch import Tensor
 
 from raycollab.config import require
+from raycollab.errors import UpdateError
+from raycollab.fused import Descent, Stacked
+from raycollab.learners.joint import train_together
 from raycollab.learners.local import LocalLearner, Stepper
 from raycollab.params import FlatModel
-from raycollab.types import State
+from raycollab.task import Problem
+from raycollab.types import Round, State, Update
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,31 @@ class SGD(LocalLearner):
             self.step(model, velocities, factor)
 
         return Stepper(step, lambda: {"velocity": velocities} if self.keep_momentum else {})
+
+    @property
+    def joint(self) -> bool:
+        """Where a step needs nothing but each layer's own gradient, in float32."""
+        needs_all = self.nesterov or self.autocast or self.micro_batch_size or self.max_grad_norm
+        return type(self) is SGD and not needs_all
+
+    def update_together(
+        self, problems: Sequence[Problem], stacked: Stacked, params: Tensor, states: Sequence[State], round: Round
+    ) -> list[tuple[Update, State] | UpdateError]:
+        """Take this round's steps for all of them."""
+        kept = [state["velocity"][0] if state else None for state in states]
+        velocities = stacked.like_params(kept) if self.momentum else []
+
+        def descent(factor: float) -> Descent:
+            return Descent(stacked.params, self.lr * factor, self.weight_decay, self.momentum, velocities)
+
+        def state(index: int) -> State:
+            return {"velocity": [stacked.vector(velocities, index)]} if self.keep_momentum else {}
+
+        outcomes = train_together(self, problems, stacked, params, round, descent)
+        return [
+            outcome if isinstance(outcome, UpdateError) else (outcome, state(index))
+            for index, outcome in enumerate(outcomes)
+        ]
 
     def effective_steps(self, factors: Sequence[float], pull: float = 0.0) -> float:
         """With momentum a gradient counts in all steps after it: Wang et al., arXiv 2007.07481, section 4.1.

@@ -1,5 +1,6 @@
 """FedDF's student: the model that learns only from what the others say."""
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -44,7 +45,7 @@ class Student(Learner):
     def __post_init__(self) -> None:
         accepted = "must be a Learner, such as SGD, that needs nothing of the round: only its delta is sent"
         require(isinstance(self.learner, Learner) and not self.learner.needs, "Student.learner", self.learner, accepted)
-        require(self.temperature > 0, "Student.temperature", self.temperature, "must be > 0")
+        require(0 < self.temperature < math.inf, "Student.temperature", self.temperature, "must be > 0 and finite")
 
     @property
     def sends(self) -> tuple[str, ...]:  # type: ignore[override]

@@ -16,6 +16,11 @@ class Mode(Settings, ABC):
         return 1
 
     @property
+    def over_select(self) -> float:
+        """Agents selected beyond what a round needs, as a share of that; the first to answer make the round."""
+        return 0.0
+
+    @property
     def discounts(self) -> bool:
         """Whether an assignment may come with another discount than 1."""
         return False

@@ -1,5 +1,6 @@
 """Asynchronous rounds on a virtual clock: FedBuff, and with a buffer of one update FedAsync."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -40,7 +41,8 @@ class Buffered(Mode):
     def __post_init__(self) -> None:
         require(self.size >= 1, "Buffered.size", self.size, "must be >= 1")
         require(self.max_staleness >= 0, "Buffered.max_staleness", self.max_staleness, "must be >= 0")
-        require(self.power >= 0, "Buffered.power", self.power, "must be >= 0; 0 discounts nothing")
+        accepted = "must be >= 0 and finite; 0 discounts nothing"
+        require(0 <= self.power < math.inf, "Buffered.power", self.power, accepted)
 
     @property
     def horizon(self) -> int:

@@ -62,6 +62,26 @@ class Classification(Task):
         labels = batch[self.label].long()
         return functional.cross_entropy(model(batch[self.inputs]), labels, label_smoothing=self.label_smoothing)
 
+    def inputs_of(self, batch: Batch) -> Tensor:
+        """The column that the module is given."""
+        return batch[self.inputs]
+
+    def losses(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Cross-entropy of each example [b]."""
+        labels, smoothing = batch[self.label].long(), self.label_smoothing
+        return functional.cross_entropy(outputs, labels, label_smoothing=smoothing, reduction="none")
+
+    def losses_and_gradients(self, batch: Batch, outputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Cross-entropy, whose gradient is the softmax less the target."""
+        labels, smoothing = batch[self.label].long().unsqueeze(1), self.label_smoothing
+        logs = outputs.log_softmax(1)
+        losses = logs.gather(1, labels).squeeze(1).mul(smoothing - 1.0)
+        gradients = logs.exp().scatter_add_(1, labels, torch.full_like(labels, smoothing - 1.0, dtype=logs.dtype))
+        if smoothing:
+            losses.sub_(logs.mean(1), alpha=smoothing)
+            gradients.sub_(smoothing / self.num_classes)
+        return losses, gradients
+
     def logits(self, model: nn.Module, batch: Batch) -> Tensor:
         """The model's output [b, num_classes]."""
         return model(batch[self.inputs]).float()

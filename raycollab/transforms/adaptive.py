@@ -1,5 +1,6 @@
 """Adaptive server optimizers: each element's step is scaled by how large its deltas have been."""
 
+import math
 from abc import abstractmethod
 from dataclasses import dataclass
 
@@ -28,8 +29,8 @@ class Adaptive(Transform):
 
     def __post_init__(self) -> None:
         kind = type(self).__name__
-        require(self.lr > 0, f"{kind}.lr", self.lr, "must be > 0")
-        require(self.tau > 0, f"{kind}.tau", self.tau, "must be > 0")
+        require(0 < self.lr < math.inf, f"{kind}.lr", self.lr, "must be > 0 and finite")
+        require(0 < self.tau < math.inf, f"{kind}.tau", self.tau, "must be > 0 and finite")
         for name in ("beta1", "beta2"):
             beta = getattr(self, name, 0.0)
             require(0 <= beta < 1, f"{kind}.{name}", beta, "must be in [0, 1)")

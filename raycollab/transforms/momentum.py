@@ -1,5 +1,6 @@
 """Momentum on the driver."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -30,7 +31,7 @@ class Momentum(Transform):
 
     def __post_init__(self) -> None:
         require(0 <= self.beta < 1, "Momentum.beta", self.beta, "must be in [0, 1)")
-        require(self.lr > 0, "Momentum.lr", self.lr, "must be > 0")
+        require(0 < self.lr < math.inf, "Momentum.lr", self.lr, "must be > 0 and finite")
 
     def init(self, params: Tensor) -> State:
         """A velocity of zero."""

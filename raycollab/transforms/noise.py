@@ -1,5 +1,6 @@
 """Gaussian noise."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -27,7 +28,7 @@ class GaussianNoise(Transform):
     formula = "delta + std * n,  n ~ N(0, 1)"
 
     def __post_init__(self) -> None:
-        require(self.std >= 0, "GaussianNoise.std", self.std, "must be >= 0")
+        require(0 <= self.std < math.inf, "GaussianNoise.std", self.std, "must be >= 0 and finite")
 
     def update(self, delta: Tensor, state: State, params: Tensor, *, seed: int) -> tuple[Tensor, State]:
         """Add noise that is drawn on the CPU, so that it is the same wherever the agent computes."""

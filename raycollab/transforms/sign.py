@@ -1,5 +1,6 @@
 """Signs instead of values."""
 
+import math
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -26,8 +27,8 @@ class Sign(Transform):
     formula = "scale * sign(delta),  scale = mean_j |delta_j| unless given"
 
     def __post_init__(self) -> None:
-        good = self.scale is None or self.scale > 0
-        require(good, "Sign.scale", self.scale, "must be > 0, or null for the mean absolute value")
+        good = self.scale is None or 0 < self.scale < math.inf
+        require(good, "Sign.scale", self.scale, "must be > 0 and finite, or null for the mean absolute value")
 
     def update(self, delta: Tensor, state: State, params: Tensor, *, seed: int) -> tuple[Tensor, State]:
         """Take the signs."""

@@ -94,6 +94,14 @@ def test_nobody_with_weight_took_part():
         merged(FedMGDA(), [1.0, 0.0], [0.0, 1.0], weights=[0.0, 0.0])
 
 
+def test_that_nobody_with_weight_took_part_is_known_before_the_round_is_accepted():
+    """So that the driver asks again; an error in the merge would end the run."""
+    one, nobody = (FedMGDA().collect(Update("a", w, {"delta": torch.ones(2)}), ROUND) for w in (1.0, 0.0))
+    FedMGDA().check(one + nobody)
+    with pytest.raises(UpdateError, match="the weights of 2 updates sum to 0: at least one must be positive"):
+        FedMGDA().check(nobody + nobody)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -46,3 +46,9 @@ def test_refuses_where_the_formula_has_no_z(sizes, num_bad):
     with pytest.raises(rc.ConfigError, match=message):
         one_round(rc.Attack("alie", num_agents=num_bad), sizes=sizes)
     one_round(rc.Attack("alie", num_agents=num_bad, strength=1.0), sizes=sizes)
+
+
+@pytest.mark.parametrize("strength", [0.0, -1.0, float("inf")])
+def test_refuses_a_strength(strength):
+    with pytest.raises(rc.ConfigError, match=rf"LittleIsEnough.strength={strength}: must be > 0 and finite, or null"):
+        rc.Attack("alie", num_agents=2, strength=strength)

@@ -24,6 +24,7 @@ def test_each_bad_agent_draws_its_own():
     assert norms["agent-1"] != norms["agent-2"]
 
 
-def test_refuses():
-    with pytest.raises(rc.ConfigError, match=r"Gaussian.strength=-1: must be > 0"):
-        rc.attacks.Gaussian(-1)
+@pytest.mark.parametrize("strength", [-1, float("inf")])
+def test_refuses(strength):
+    with pytest.raises(rc.ConfigError, match=rf"Gaussian.strength={strength}: must be > 0 and finite"):
+        rc.attacks.Gaussian(strength)

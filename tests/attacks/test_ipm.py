@@ -19,6 +19,7 @@ def test_in_a_round():
     torch.testing.assert_close(still.params, torch.zeros(4), atol=1e-7, rtol=0)
 
 
-def test_refuses():
-    with pytest.raises(rc.ConfigError, match=r"InnerProduct.strength=0: must be > 0"):
-        rc.attacks.InnerProduct(0)
+@pytest.mark.parametrize("strength", [0, float("inf")])
+def test_refuses(strength):
+    with pytest.raises(rc.ConfigError, match=rf"InnerProduct.strength={strength}: must be > 0 and finite"):
+        rc.attacks.InnerProduct(strength)

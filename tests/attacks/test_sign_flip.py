@@ -24,6 +24,7 @@ def test_every_vector_that_an_agent_sends_is_turned():
     assert torch.equal(own, honest.remembered("agent-1")["learner"]["control"])  # it remembers what it really learned
 
 
-def test_refuses():
-    with pytest.raises(rc.ConfigError, match=r"SignFlip.strength=0: must be > 0"):
-        rc.attacks.SignFlip(0)
+@pytest.mark.parametrize("strength", [0, float("inf")])
+def test_refuses(strength):
+    with pytest.raises(rc.ConfigError, match=rf"SignFlip.strength={strength}: must be > 0 and finite"):
+        rc.attacks.SignFlip(strength)

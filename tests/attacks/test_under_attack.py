@@ -131,3 +131,25 @@ def test_the_rule_is_bound():
 
 def test_it_needs_what_the_rule_needs():
     assert UnderAttack(rc.FedNova(), Sees(), ("c",), 3).needs == ("effective_steps",)
+
+
+@pytest.mark.parametrize(
+    ("rule", "good", "bad", "message"),
+    [
+        (rc.Mean(), {"weight": 1.0}, {"weight": 0.0}, "the weights of 2 updates sum to 0"),
+        (rc.GeometricMedian(), {"weight": 1.0}, {"weight": 0.0}, "GeometricMedian: the weights of 2 updates sum to 0"),
+        (rc.FedDyn(), {"scalars": {"alpha": 0.5}}, {"scalars": {"alpha": 2.0}}, "with alpha 0.5, 2.0"),
+        (rc.AdaptiveClip(), {"weight": 1.0}, {"weight": 0.0}, "the weights of 2 updates sum to 0"),
+    ],
+    ids=lambda value: short(value) if isinstance(value, rc.Aggregator) else "",
+)
+def test_what_the_rule_checks_is_checked_before_the_round_is_accepted(rule, good, bad, message):
+    """Without looking at a forged vector: bad agents forge neither weights nor scalars."""
+    attacked = UnderAttack(rule, Harmless(), ("b",), 2)
+    first = replace(update("a", 1.0), scalars={"alpha": 0.5})
+    first = replace(first, weight=bad.get("weight", 1.0))
+    others = [replace(replace(update("b", 2.0), scalars={"alpha": 0.5}), **changes) for changes in (good, bad)]
+    accepted, refused = (attacked.collect(first, None) + attacked.collect(other, None) for other in others)
+    attacked.check(accepted)
+    with pytest.raises(rc.UpdateError, match=message):
+        attacked.check(refused)

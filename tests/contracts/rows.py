@@ -6,7 +6,12 @@ from dataclasses import fields
 import raycollab as rc
 
 AGGREGATORS = {
-    rc.Mean: (rc.Mean(), rc.Mean("uniform"), rc.Mean(by_agent={f"agent-{i}": i % 3 for i in range(8)})),
+    rc.Mean: (
+        rc.Mean(),
+        rc.Mean("uniform"),
+        rc.Mean(exact=True),
+        rc.Mean(by_agent={f"agent-{i}": i % 3 for i in range(8)}),
+    ),
     rc.Median: (rc.Median(),),
     rc.FedNova: (rc.FedNova(),),
     rc.FedDyn: (rc.FedDyn(),),
@@ -61,7 +66,7 @@ LEARNERS = {
 LEARNERS |= {
     rc.Prox: (rc.Prox(rc.SGD(lr=0.1, momentum=0.9, keep_momentum=True, **SHORT), mu=0.5),),
     rc.Scaffold: (rc.Scaffold(rc.SGD(lr=0.1, **SHORT)), rc.Scaffold(rc.SGD(lr=0.1, **SHORT), option=1)),
-    rc.FedSGD: (rc.FedSGD(batch_size=64),),
+    rc.FedSGD: (rc.FedSGD(batch_size=64), rc.FedSGD(batch_size=8, steps=2)),
     rc.Dyn: (rc.Dyn(rc.SGD(lr=0.1, momentum=0.9, keep_momentum=True, **SHORT), alpha=0.5),),
     rc.Moon: (rc.Moon(rc.SGD(lr=0.1, **SHORT)),),
     rc.StartLoss: (rc.StartLoss(rc.SGD(lr=0.1, momentum=0.9, keep_momentum=True, **SHORT)),),

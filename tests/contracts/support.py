@@ -92,18 +92,18 @@ class Training:
 
     def remembered(self, agent: str) -> Any:
         """What an agent remembers of its newest round."""
-        live = next(host._agents[agent] for host in self.pool._hosts if agent in host._agents)
+        live = next(host._agents[agent] for host in self.pool._hosts.values() if agent in host._agents)
         return live._states[max(live._states)] if live._states else None
 
     def models(self) -> list[Any]:
         """The scratch models of all hosts."""
-        return [model for host in self.pool._hosts for _, model in host._models]
+        return [model for host in self.pool._hosts.values() for _, model in host._models]
 
     def bits(self) -> list[bytes]:
         """The bits of everything that is committed or remembered: to be compared."""
         remembered = {name: self.remembered(name) for name in self.driver.plan.names}
         tensors, _ = flatten([self.driver.state_dict(), remembered])
-        plain = flatten([self.driver._memory, self.driver._mode_state])[1]
+        plain = flatten([self.driver.roster.memory, self.driver._mode_state])[1]
         return [
             repr(plain).encode(),
             *(t.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes() for t in tensors.values()),

@@ -72,9 +72,9 @@ def test_restart(mode, done):
 def test_redoing_a_half_done_round_changes_nothing(mode, done):
     training = Training(case(mode)).steps(4)
     driver = training.driver
-    selected = driver.plan.select.select(list(driver._candidates.values()), 5, round=5, seed=0)
+    selected = driver.plan.select.select(driver.roster.candidates(5, 1), 5, round=5, seed=0)
     work, _ = driver.plan.mode.assign(selected, driver._mode_state, version=4, seed=0)
-    driver._run(5, 0, work[:1])
+    driver._collecting._run(driver._draft, 0, work[:1], driver.roster, None)
     assert training.finish().bits() == done(mode).bits()
 
 

@@ -73,8 +73,9 @@ def test_losses_are_what_a_restart_must_bring_back(select):
     never = train(case(select))
     killed = Training(case(select, checkpoint=rc.CheckpointConfig(every=2))).steps(4)
     resumed = Training(case(select), folder=killed.folder)
-    assert any(not math.isnan(candidate.loss) for candidate in resumed.driver._candidates.values())
-    resumed.driver._know(dict.fromkeys(resumed.driver._candidates, math.nan))
+    roster = resumed.driver.roster
+    assert any(not math.isnan(candidate.loss) for candidate in roster.candidates(5, least=1))
+    roster._know(dict.fromkeys(roster.names, math.nan))
     assert chosen(resumed.finish()) != chosen(never)[4:]
 
 

@@ -101,7 +101,7 @@ def test_what_is_private_never_leaves(monkeypatch):
     monkeypatch.setattr(LocalPool, "_crossed", watched)
     done = train(distillation())
     outside = [tensor.numpy().tobytes() for tensor in crossed]
-    secrets = [done.remembered(name)["private"]["net.1.weight"].numpy().tobytes() for name in done.driver._memory]
+    secrets = [done.remembered(name)["private"]["net.1.weight"].numpy().tobytes() for name in done.driver.roster.memory]
     assert len(secrets) == 4
     assert not [1 for secret in secrets for data in outside if secret in data]
     assert max(len(data) for data in outside) <= 4 * max(PUBLIC * CLASSES, done.params.numel())
@@ -124,7 +124,7 @@ def test_learners_change_no_argument(learner):
     training = Training(distillation(student=not distil))
     name = "agent-0" if distil else "student"
     live = training.pool._hosts[0]._agents[name]
-    problem = rc.Problem(name, live._task, live._model, live._shard, lambda: False)
+    problem = rc.Problem(name, live._task, live.model, live._shard, lambda: False)
     vectors = live._localised(training.driver.vectors)
     state = learner.init(vectors["params"])
     for index in (1, 2):
@@ -180,7 +180,7 @@ def test_the_reference_of_one_digestion():
     learner = rc.Student(rc.SGD(lr=lr, steps=1, batch_size=PUBLIC), PUBLIC_SET, temperature)
     training = Training(distillation())
     live = training.pool._hosts[0]._agents["student"]
-    problem = rc.Problem("student", live._task, live._model, live._shard, lambda: False)
+    problem = rc.Problem("student", live._task, live.model, live._shard, lambda: False)
     vectors = dict(training.driver.vectors)
     vectors["buffers"] = torch.randn(PUBLIC * CLASSES, generator=torch.Generator().manual_seed(0))
     update, _ = learner.update(problem, vectors["params"], {}, rc.Round(2, 0, 1, vectors))

@@ -169,7 +169,7 @@ def test_learners_change_no_argument(rule):
     """Of rounds 1 and 2, so that a learner with memory has one to spoil."""
     training = Training(digits(rule, num_agents=1))
     live = training.pool._hosts[0]._agents["agent-0"]
-    problem = rc.Problem("agent-0", live._task, live._model, live._shard, lambda: False)
+    problem = rc.Problem("agent-0", live._task, live.model, live._shard, lambda: False)
     vectors = training.driver.vectors
     state = rule.init(vectors["params"])
     for index in (1, 2):

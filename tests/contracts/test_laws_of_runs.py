@@ -117,10 +117,12 @@ def test_redoing_a_half_done_round_changes_nothing(learner, chain, bits):
     """Some agents had run round 3 already when it was started again: they go back to the state before it."""
     training = Training(case(learner, chain)).steps(2)
     driver = training.driver
-    count = driver.plan.run.agents_per_round
-    selected = driver.plan.select.select(list(driver._candidates.values()), count, round=3, seed=driver.plan.run.seed)
+    collecting, roster = driver._collecting, driver.roster
+    selected, _ = collecting._selected(roster, 3)
     work, _ = driver.plan.mode.assign(selected, driver._mode_state, version=2, seed=driver.plan.run.seed)
-    first, again = (tensors_of(driver._run(3, attempt, work[:3]).total) for attempt in (0, 1))
+    first, again = (
+        tensors_of(collecting._run(driver._draft, attempt, work[:3], roster, None).total) for attempt in (0, 1)
+    )
     assert first
     assert all(map(torch.equal, first, again))
     assert training.finish().bits() == bits(learner, chain)
@@ -161,7 +163,7 @@ def test_exchange_what_is_private_never_leaves(learner, chain, monkeypatch):
     done = train(case(learner, chain, exchange=rc.Exchange(exclude=("3.*",)), rounds=2))
     crossed += tensors_of(done.driver.state_dict())
     outside = [tensor.numpy().tobytes() for tensor in crossed]
-    secrets = [done.remembered(name)["private"] for name in done.driver._memory]
+    secrets = [done.remembered(name)["private"] for name in done.driver.roster.memory]
     heads = {head["3.weight"].numpy().tobytes() for head in secrets}
     assert len(heads) == len(secrets) >= 5
     assert not [1 for secret in heads for data in outside if secret in data]
@@ -177,7 +179,7 @@ def test_evaluating_changes_nothing():
     assert torch.equal(often.params, seldom.params)
     assert all(
         torch.equal(often.remembered(name)["private"]["3.weight"], seldom.remembered(name)["private"]["3.weight"])
-        for name in often.driver._memory
+        for name in often.driver.roster.memory
     )
 
 

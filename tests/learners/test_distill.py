@@ -66,6 +66,7 @@ def test_it_asks_for_and_sends_what_its_learner_does():
     ("settings", "message"),
     [
         ({"temperature": 0.0}, r"Distill\.temperature=0\.0: must be > 0"),
+        ({"temperature": float("inf")}, r"Distill\.temperature=inf: must be > 0 and finite"),
         (
             {"digest": Scaffold(SGD())},
             r"Distill\.digest=Scaffold.*: must be a Learner, such as SGD, that needs nothing of the round",

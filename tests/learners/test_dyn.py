@@ -29,7 +29,7 @@ def test_the_gradient_that_is_remembered_is_taken_off(bench):
     torch.testing.assert_close(state["gradient"], h - 0.5 * update.vectors["delta"])
 
 
-@pytest.mark.parametrize("alpha", [0.0, -1.0, float("nan")])
+@pytest.mark.parametrize("alpha", [0.0, -1.0, float("nan"), float("inf")])
 def test_refuses(alpha):
-    with pytest.raises(ConfigError, match=rf"Dyn\.alpha={alpha}: must be > 0"):
+    with pytest.raises(ConfigError, match=rf"Dyn\.alpha={alpha}: must be > 0 and finite"):
         Dyn(SGD(), alpha)

@@ -156,8 +156,10 @@ def test_a_model_without_a_linear_layer_is_refused():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"mu": -1.0}, r"Moon\.mu=-1\.0: must be >= 0; 0 is the learner itself"),
-        ({"temperature": 0.0}, r"Moon\.temperature=0\.0: must be > 0"),
+        ({"mu": -1.0}, r"Moon\.mu=-1\.0: must be >= 0 and finite; 0 is the learner itself"),
+        ({"mu": float("inf")}, r"Moon\.mu=inf: must be >= 0 and finite"),
+        ({"temperature": 0.0}, r"Moon\.temperature=0\.0: must be > 0 and finite"),
+        ({"temperature": float("inf")}, r"Moon\.temperature=inf: must be > 0 and finite"),
     ],
 )
 def test_refuses(settings, message):

@@ -73,6 +73,7 @@ def test_effective_steps_of_other_learners_are_their_own(bench, learner, mu):
     assert update.scalars["effective_steps"] == learner.effective_steps([1.0] * int(update.scalars["steps"]))
 
 
-def test_a_negative_pull_is_refused():
-    with pytest.raises(ConfigError, match=r"Prox\.mu=-1: must be >= 0"):
-        Prox(SGD(), mu=-1)
+@pytest.mark.parametrize("mu", [-1, float("inf")])
+def test_a_pull_that_is_negative_or_endless_is_refused(mu):
+    with pytest.raises(ConfigError, match=rf"Prox\.mu={mu}: must be >= 0 and finite"):
+        Prox(SGD(), mu=mu)

@@ -51,6 +51,7 @@ def test_it_promises_only_what_it_sends_in_every_round():
     ("settings", "message"),
     [
         ({"temperature": -1.0}, r"Student\.temperature=-1\.0: must be > 0"),
+        ({"temperature": float("inf")}, r"Student\.temperature=inf: must be > 0 and finite"),
         ({"learner": Scaffold(SGD())}, r"Student\.learner=Scaffold.*: .* needs nothing of the round: only its delta"),
     ],
 )

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from raycollab.errors import ConfigError
@@ -82,7 +84,8 @@ def test_what_the_driver_asks():
     [
         ({"size": 0}, "Buffered.size=0: must be >= 1"),
         ({"size": 1, "max_staleness": -1}, "Buffered.max_staleness=-1: must be >= 0"),
-        ({"size": 1, "power": -0.5}, "Buffered.power=-0.5: must be >= 0; 0 discounts nothing"),
+        ({"size": 1, "power": -0.5}, "Buffered.power=-0.5: must be >= 0 and finite; 0 discounts nothing"),
+        ({"size": 1, "power": math.inf}, "Buffered.power=inf: must be >= 0 and finite"),
         ({"size": 1, "power": float("nan")}, "Buffered.power=nan: must be >= 0"),
     ],
 )

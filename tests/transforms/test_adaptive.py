@@ -84,6 +84,8 @@ def test_yogi_forgets_slower_than_adam():
     ("settings", "message"),
     [
         ({"lr": 0.0}, "lr=0.0: must be > 0"),
+        ({"lr": float("inf")}, "lr=inf: must be > 0 and finite"),
+        ({"tau": float("inf")}, "tau=inf: must be > 0 and finite"),
         ({"tau": 0.0}, "tau=0.0: must be > 0"),
         ({"beta1": 1.0}, r"beta1=1.0: must be in \[0, 1\)"),
     ],

@@ -48,6 +48,7 @@ def test_equals_torch(nesterov):
         ({"beta": 1.0}, r"Momentum.beta=1.0: must be in \[0, 1\)"),
         ({"beta": -0.1}, "beta"),
         ({"lr": 0.0}, "Momentum.lr=0.0: must be > 0"),
+        ({"lr": float("inf")}, "Momentum.lr=inf: must be > 0 and finite"),
     ],
 )
 def test_refuses(settings, message):

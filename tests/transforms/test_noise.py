@@ -29,7 +29,7 @@ def test_no_noise():
     assert torch.equal(noise(0.0), torch.zeros_like(DELTA))
 
 
-@pytest.mark.parametrize("std", [-1.0, float("nan")])
+@pytest.mark.parametrize("std", [-1.0, float("nan"), float("inf")])
 def test_refuses(std):
-    with pytest.raises(ConfigError, match=rf"GaussianNoise\.std={std}: must be >= 0"):
+    with pytest.raises(ConfigError, match=rf"GaussianNoise\.std={std}: must be >= 0 and finite"):
         GaussianNoise(std)

@@ -22,7 +22,7 @@ def test_the_mean_keeps_the_length_in_the_sum_of_absolute_values():
     assert found.norm(1).item() == pytest.approx(delta.norm(1).item(), rel=1e-5)
 
 
-@pytest.mark.parametrize("scale", [0.0, -1.0])
+@pytest.mark.parametrize("scale", [0.0, -1.0, float("inf")])
 def test_refuses(scale):
-    with pytest.raises(ConfigError, match=rf"Sign\.scale={scale}: must be > 0, or null for the mean absolute value"):
+    with pytest.raises(ConfigError, match=rf"Sign\.scale={scale}: must be > 0 and finite, or null for the mean"):
         Sign(scale)
