@@ -48,7 +48,7 @@ _PLACES = {
         "ByWeight", "Candidate", "LossAware", "PowerOfChoice", "RoundRobin", "Selection", "Uniform",
     ),
     "raycollab.task": ("Problem", "Task"),
-    "raycollab.tasks": ("Classification", "ImageClassification"),
+    "raycollab.tasks": ("CausalLM", "Classification", "ImageClassification"),
     "raycollab.transforms": (
         "ClipNorm", "FedAdagrad", "FedAdam", "FedYogi", "GaussianNoise", "Momentum", "RandomK", "Scale",
         "ServerOptimizer", "Sign", "TopK", "Transform",

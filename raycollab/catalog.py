@@ -12,7 +12,7 @@ from raycollab.aggregation import Aggregator, Product, Stack
 from raycollab.attacks.attack import KINDS
 from raycollab.attacks.base import Misbehaviour
 from raycollab.codecs import Codec
-from raycollab.data import Partition, Source
+from raycollab.data import Partition, Source, Tokenizer
 from raycollab.errors import ConfigError
 from raycollab.learners import Learner
 from raycollab.models import Model
@@ -47,6 +47,7 @@ ALL_KINDS: dict[str, Kind] = {
     "models": Kind(Model, "a task's net", "the network of a task"),
     "populations": Kind(Population, "agents", "who the agents are: named one by one, or one data set dealt out"),
     "sources": Kind(Source, "test, source, shard or public", "where data is"),
+    "tokenizers": Kind(Tokenizer, "a text source's tokenizer", "how text becomes tokens"),
     "partitions": Kind(Partition, "a Split's partition", "who holds what of one data set"),
     "learners": Kind(Learner, "learner or learners", "how agents learn"),
     "aggregators": Kind(Aggregator, "chain", "how their updates become one: the one aggregator of a chain"),
@@ -232,7 +233,7 @@ def _signature(rule: Rule, *, indent: str) -> list[str]:
     for number, argument in enumerate(rule.arguments):
         last = number == len(rule.arguments) - 1
         piece = argument if last else f"{argument}, "
-        if len(lines[-1]) + len(piece) > WIDTH and lines[-1] != start:
+        if len(lines[-1]) + len(piece) + last > WIDTH and lines[-1] != start:  # the last one is closed
             lines[-1] = lines[-1].rstrip()
             lines.append(" " * min(len(start), len(indent) + 4))
         lines[-1] += piece

@@ -20,6 +20,7 @@ KINDS = {
     "models": rc.models.Model,
     "populations": rc.Population,
     "sources": rc.Source,
+    "tokenizers": rc.data.Tokenizer,
     "partitions": rc.Partition,
     "durations": rc.Durations,
     "schedules": rc.Schedule,
@@ -32,9 +33,10 @@ KINDS = {
     "attacks": Misbehaviour,
 }
 ONLY_IN_PYTHON = {rc.data.Arrays}
-NO_PAPERS = {"tasks", "models", "populations", "sources", "partitions", "durations", "schedules"}  # some cite one
+# some cite one
+NO_PAPERS = {"tasks", "models", "populations", "sources", "tokenizers", "partitions", "durations", "schedules"}
 # On purpose: a library's optimizers, a factor, a format of numbers, what everybody does; there is no paper to cite.
-NO_SOURCE = {"BFloat16", "Optimizer", "PerGroup", "RoundRobin", "Scale", "Sparse", "Synchronous"}
+NO_SOURCE = {"BFloat16", "Optimizer", "PerGroup", "RoundRobin", "Scale", "Sparse"}
 each_rule = pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule.name)
 
 

@@ -39,6 +39,14 @@ SETTINGS = [
     models.CNN(3, channels=(4, 8)),
     models.MLP(4, 2, hidden=(3,)),
     models.WithConsensus(MLP(4, 2), 5, 2),
+    models.GPT(65, num_layers=2),
+    models.Transformers("models/small", pretrained=False),
+    tasks.CausalLM(models.GPT(65), 65, unit="character"),
+    data.Characters("abc", unknown="a"),
+    data.Bytes(),
+    data.PretrainedTokenizer("models/small"),
+    data.Text("book.txt", data.Characters("abc"), context=8, span=(0.0, 0.9)),
+    data.ParquetText("book.parquet", data.Bytes(), context=8, by="speaker", values=("a", "b")),
     learners.Distill(learners.SGD(), learners.SGD(), DIGITS),
     learners.Student(learners.SGD(), DIGITS),
     models.Module("torch.nn:Linear", {"in_features": 2, "out_features": 1}),
@@ -107,6 +115,8 @@ def test_every_exported_settings_class_makes_the_round_trip():
         "Problem",
         "Rows",
         "RowRule",
+        "TextSource",
+        "Tokenizer",
     )
     frozen = {
         kind
@@ -124,7 +134,7 @@ def test_the_public_path_is_the_shortest():
 
 
 def test_fields_of_one_value():
-    assert plain_fields(config.CheckpointConfig(keep=3)) == {"every": 1, "keep": 3}
+    assert plain_fields(config.CheckpointConfig(keep=3)) == {"every": 1, "keep": 3, "every_s": None}
 
 
 def test_a_function_is_named_and_a_closure_is_not():

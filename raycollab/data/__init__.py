@@ -7,12 +7,16 @@ from raycollab.data.digits import Digits
 from raycollab.data.label_mix import LabelMix
 from raycollab.data.parquet import Parquet
 from raycollab.data.partition import IID, ByColumn, Dirichlet, DirichletSizes, Explicit, LabelShards, Partition
+from raycollab.data.text import ParquetText, Text, TextSource
+from raycollab.data.tokenizers import Bytes, Characters, PretrainedTokenizer, Tokenizer
 
 __all__ = [
     "IID",
     "LABEL",
     "Arrays",
     "ByColumn",
+    "Bytes",
+    "Characters",
     "Columns",
     "Digits",
     "Dirichlet",
@@ -22,10 +26,15 @@ __all__ = [
     "LabelMix",
     "LabelShards",
     "Parquet",
+    "ParquetText",
     "Part",
     "Partition",
+    "PretrainedTokenizer",
     "Shard",
     "Source",
+    "Text",
+    "TextSource",
+    "Tokenizer",
     "read_columns",
     "stratified_split",
 ]

@@ -38,6 +38,10 @@ class Source(Settings, ABC):
     def describe(self) -> str:
         """Return one short line for people."""
 
+    def overlap(self) -> str:
+        """Why rows may not be dealt out one by one, and what to do; empty if each stands for itself."""
+        return ""
+
     def split(self, partition: Partition) -> Sequence["Source"]:
         """Return one source per part. Reads nothing: each part is cut where it is opened."""
         return [Part(self, partition, index) for index in range(partition.num_parts)]
@@ -68,6 +72,7 @@ class Part(Source):
     def __post_init__(self) -> None:
         last = self.partition.num_parts - 1
         require(0 <= self.index <= last, "Part.index", self.index, f"must be in 0 to {last}; parts are counted from 0")
+        require(not self.source.overlap(), "Part.source", self.source, self.source.overlap())
 
     def read(self) -> Columns:
         """Read the source, cut it, and keep the rows of this part."""
@@ -103,6 +108,7 @@ class Holdout(Source):
             self.fraction,
             "must be between 0 and 1; 0.2 keeps a fifth for 'test'",
         )
+        require(not self.source.overlap(), "Holdout.source", self.source, self.source.overlap())
 
     def read(self) -> Columns:
         """Read the source and keep the rows of this side."""
@@ -211,7 +217,7 @@ class Shard:
         small = {
             key: column.index_select(0, order)
             for key, column in columns.items()
-            if column.nbytes <= _PERMUTE_WHOLE_BYTES
+            if column.nbytes <= _PERMUTE_WHOLE_BYTES and column.is_contiguous()  # windows of text stay views
         }
         large = {key: column for key, column in columns.items() if key not in small}
         return _slices(small, large, starts, batch_size, order)

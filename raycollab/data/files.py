@@ -8,8 +8,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from raycollab.errors import DataError
-
-DATA_VARIABLE = "RAYCOLLAB_DATA"
+from raycollab.places import DATA_VARIABLE, candidates
 
 
 def find_files(path: str, suffix: str) -> tuple[fs.FileSystem, list[str]]:
@@ -23,7 +22,7 @@ def find_files(path: str, suffix: str) -> tuple[fs.FileSystem, list[str]]:
     Raises:
         DataError: Nothing is there; names the places tried.
     """
-    tried = _candidates(path)
+    tried = candidates(path)
     try:
         for candidate in tried:
             filesystem, place = _locate(candidate)
@@ -38,15 +37,6 @@ def find_files(path: str, suffix: str) -> tuple[fs.FileSystem, list[str]]:
         f"{path}: no file there, and no folder with {suffix} files; tried: {', '.join(tried)}. {remedy}: "
         f"put the data at one of these, or run `export {DATA_VARIABLE}=FOLDER` on every node that holds it"
     )
-
-
-def _candidates(path: str) -> list[str]:
-    expanded = os.path.expandvars(os.path.expanduser(path))
-    if "://" in expanded or os.path.isabs(expanded):
-        return [expanded]
-    root = os.environ.get(DATA_VARIABLE)
-    here = os.path.abspath(expanded)
-    return [here, f"{os.path.expanduser(root).rstrip('/')}/{expanded}"] if root else [here]
 
 
 def _locate(candidate: str) -> tuple[fs.FileSystem, str]:

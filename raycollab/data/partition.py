@@ -166,7 +166,7 @@ class ByColumn(Partition):
     """
 
     column: str
-    values: tuple[float, ...]
+    values: tuple[float | str, ...]
     num_parts: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

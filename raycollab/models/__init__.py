@@ -4,6 +4,8 @@ from raycollab.models.base import Model
 from raycollab.models.cnn import CNN
 from raycollab.models.consensus import CONSENSUS, WithConsensus
 from raycollab.models.custom import Module
+from raycollab.models.gpt import GPT
 from raycollab.models.mlp import MLP
+from raycollab.models.transformers import Transformers
 
-__all__ = ["CNN", "CONSENSUS", "MLP", "Model", "Module", "WithConsensus"]
+__all__ = ["CNN", "CONSENSUS", "GPT", "MLP", "Model", "Module", "Transformers", "WithConsensus"]

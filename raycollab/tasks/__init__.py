@@ -1,5 +1,6 @@
 """A task for each kind of data."""
 
 from raycollab.tasks.classification import Classification, ImageClassification
+from raycollab.tasks.language import CausalLM
 
-__all__ = ["Classification", "ImageClassification"]
+__all__ = ["CausalLM", "Classification", "ImageClassification"]

@@ -1,0 +1,53 @@
+"""Eight roles of Shakespeare's, each a party with its own lines, learn a character-level GPT together.
+
+RESULT
+
+Set $RAYCOLLAB_DATA to the folder of tiny_shakespeare_turns.parquet: columns `speaker` and `text`, a turn a row.
+"""
+
+import argparse
+import string
+from dataclasses import replace
+
+import raycollab as rc
+
+ROLES = ["GLOUCESTER", "DUKE VINCENTIO", "KING RICHARD II", "LEONTES", "CORIOLANUS", "ROMEO", "PETRUCHIO", "JULIET"]
+UNHEARD = ("MENENIUS", "QUEEN MARGARET", "WARWICK")  # held by nobody: the shared test set
+CHARACTERS = rc.data.Characters("\n !$&',-.3:;?" + string.ascii_letters)
+TURNS = rc.data.ParquetText("tiny_shakespeare_turns.parquet", CHARACTERS, context=64)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=25, help="of each party in a round")
+    parser.add_argument("--pool", choices=("ray", "local"), default="ray")
+    parser.add_argument("--dir", default="runs")
+    arguments = parser.parse_args()
+    size = CHARACTERS.vocab_size
+    task = rc.CausalLM(rc.models.GPT(size, context=64), size, unit="character")
+    rate = rc.Cosine(length=arguments.rounds * arguments.steps, warmup=arguments.steps, final=0.1, over="steps")
+    learner = rc.Optimizer(
+        "AdamW",
+        {"lr": 2e-3, "betas": (0.9, 0.99)},
+        keep_state=True,
+        steps=arguments.steps,
+        batch_size=12,
+        schedule=rate,
+        autocast=True,
+    )
+    shards = TURNS.split(rc.ByColumn("speaker", ROLES))
+    result = rc.fit(
+        [rc.Agent(role, shard, learner) for role, shard in zip(ROLES, shards, strict=True)],
+        rc.chain(rc.Mean("tokens"), rc.Momentum(0.9, lr=0.7, nesterov=True)),
+        test=replace(TURNS, by="speaker", values=UNHEARD),
+        task=task,
+        run=rc.RunConfig(num_rounds=arguments.rounds, eval_every=5, dir=arguments.dir),
+        scaling=rc.ScalingConfig(pool=arguments.pool),
+        callbacks=[rc.Progress()],
+    )
+    print(result.report())
+
+
+if __name__ == "__main__":
+    main()
