@@ -52,6 +52,8 @@ class Agent(Settings):
         for name, kind in (("shard", Source), ("learner", Learner)):
             if not isinstance(getattr(self, name), kind):
                 raise ConfigError(f"Agent({self.name!r}).{name}={getattr(self, name)!r}: must be a {kind.__name__}")
+        shared = self.shard.overlap() if self.val_fraction else ""
+        require(not shared, f"Agent({self.name!r}).val_fraction", self.val_fraction, f"must be 0: {shared}")
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,32 @@ class Offer:
 
     fingerprint: Fingerprint
     spec: ParamSpec
+
+
+@dataclass(frozen=True)
+class Turn:
+    """An agent's part in a round, as it begins.
+
+    Args:
+        problem: What its learner sees.
+        round: The round, with the agent's share of its vectors.
+        assignment: What it was asked for.
+        state: What it remembers.
+        kept: The committed round of which it remembers that; 0 if it remembers nothing.
+        started: When, by time.perf_counter.
+    """
+
+    problem: Problem
+    round: Round
+    assignment: Assignment
+    state: State
+    kept: int
+    started: float
+
+    @property
+    def params(self) -> Tensor:
+        """Where it starts [d]."""
+        return self.round.vectors[PARAMS]
 
 
 class LiveAgent:
@@ -76,7 +104,7 @@ class LiveAgent:
     def __init__(self, agent: Agent, task: Task, model: FlatModel, chain: Chain, seed: int):
         self.agent = agent
         self._task = task
-        self._model = model
+        self.model = model
         self._pipeline = chain.on_agent
         self._seed = seed
         self._states: dict[int, State] = {}  # by the round that made them; the last two
@@ -88,7 +116,7 @@ class LiveAgent:
         Raises: TaskMismatchError, or ModelError if the exchanged parameters do not fit.
         """
         name = self.agent.name
-        own = self._task.fingerprint(self._model.spec)
+        own = self._task.fingerprint(self.model.spec)
         digest = offer.fingerprint.digest()
         if self.agent.approves and self.agent.approves != digest:
             raise TaskMismatchError(
@@ -101,8 +129,8 @@ class LiveAgent:
                 else replace(offer.fingerprint, loss=own.loss, metrics=own.metrics)
             )
             own.check_offer(offered, name)
-        self._coverage = offer.spec.coverage(self._model.spec)
-        self._pipeline = self._pipeline.bind(self._model.spec)
+        self._coverage = offer.spec.coverage(self.model.spec)
+        self._pipeline = self._pipeline.bind(self.model.spec)
         full = self._coverage.params.full and self._coverage.buffers.full
         self._told = None if full else self._coverage
         self._fingerprint = digest
@@ -126,7 +154,7 @@ class LiveAgent:
         if not len(next(iter(columns.values()))):
             raise DataError(f"{where}: 0 examples are left ({rejected} rejected); give the agent data or leave it out")
         seed = derive_seed(self._seed, "validation", agent.name)
-        self._shard = Shard(columns, val_fraction=agent.val_fraction, seed=seed, device=self._model.device)
+        self._shard = Shard(columns, val_fraction=agent.val_fraction, seed=seed, device=self.model.device)
         examples, held_back = self._shard.num_examples("train"), self._shard.num_examples("val")
         line = f"{examples + held_back:,} examples ({held_back:,} for validation), {rejected:,} rejected"
         covered = self._task.coverage(columns)
@@ -138,6 +166,16 @@ class LiveAgent:
         Raises: TaskMismatchError for another task than the one agreed on, UpdateError for a result that is not
             finite, RoundStopped.
         """
+        turn = self.begin(round, assignment, stop)
+        learner, state = self.agent.learner, turn.state["learner"]
+        update, learned = learner.update(turn.problem, turn.params, state, turn.round)
+        return self.finish(turn, update, learned)
+
+    def begin(self, round: Round, assignment: Assignment, stop: Callable[[], bool]) -> "Turn":
+        """Take its share of the round and its own state; its private part goes into the model.
+
+        Raises: TaskMismatchError for another task than the one agreed on.
+        """
         start = time.perf_counter()
         if round.fingerprint != self._fingerprint:
             raise TaskMismatchError(
@@ -145,48 +183,63 @@ class LiveAgent:
                 f"with {round.fingerprint}"
             )
         local = replace(round, vectors=self._localised(round.vectors))
-        params = local.vectors[PARAMS]
         kept = self.kept(assignment.last_round)
-        state = self.state(kept) or self._first_state(params)
-        self._model.load_private(state["private"])
-        problem = Problem(self.agent.name, self._task, self._model, self._shard, stop)
-        update, learned = self.agent.learner.update(problem, params, state["learner"], local)
-        update = replace(update, vectors={name: vector.detach().float() for name, vector in update.vectors.items()})
-        norm = self._check(update, round)  # already here: transforms may hide what is not finite
-        seed = round.seed_for("agent chain", self.agent.name)
-        update, piped = self._pipeline.update(update, state["pipeline"], params, seed=seed)
+        state = self.state(kept) or self._first_state(local.vectors[PARAMS])
+        self.model.load_private(state["private"])
+        problem = Problem(self.agent.name, self._task, self.model, self._shard, stop)
+        return Turn(problem, local, assignment, state, kept, start)
+
+    def finish(self, turn: "Turn", update: Update, learned: State) -> tuple[Update, AgentReport]:
+        """Check what was learned, put it through the transforms, and remember what the next round needs.
+
+        Raises: UpdateError for a result that is not finite.
+        """
+        round, params = turn.round, turn.params
         update = replace(
             update,
+            vectors={name: vector.detach().float() for name, vector in update.vectors.items()},
             agent=self.agent.name,
             coverage=self._told,
             base_version=round.base_version,
-            discount=assignment.discount,
+            discount=turn.assignment.discount,
         )
+        norm = self._check(update, round)  # already here: transforms may hide what is not finite
+        piped = turn.state["pipeline"]
         if self._pipeline.transforms:
+            seed = round.seed_for("agent chain", self.agent.name)
+            update, piped = self._pipeline.update(update, piped, params, seed=seed)
             norm = self._check(update, round)
         update = replace(update, vectors=self._kept(update.vectors))
-        memory = {"private": self._model.private(), "learner": self._kept(learned), "pipeline": self._kept(piped)}
-        remembers = self._remember(round.index, kept, memory)
+        memory = {"private": self.model.private(), "learner": self._kept(learned), "pipeline": self._kept(piped)}
+        remembers = self._remember(round.index, turn.kept, memory)
         report = AgentReport(
             agent=self.agent.name,
             examples=int(update.scalars.get("counted", self._shard.num_examples("train"))),
             loss=update.scalars.get("loss", float("nan")),
-            seconds=time.perf_counter() - start,
+            seconds=time.perf_counter() - turn.started,
             num_bytes=sum(vector.numel() * vector.element_size() for vector in update.vectors.values()),
             norm=norm,
             weight=update.weight * update.discount,
-            fresh=kept != assignment.last_round,
+            fresh=turn.kept != turn.assignment.last_round,
             remembers=remembers,
         )
         return update, report
+
+    @property
+    def alike(self) -> tuple[Learner, int, int] | None:
+        """Agents of which this is equal can learn in the same steps; None if it has to learn by itself."""
+        learner = self.agent.learner
+        if not (learner.joint and self._task.tells_losses):
+            return None
+        return learner, id(self.model), self._shard.num_examples("train")
 
     def validate(self, vectors: Mapping[str, Tensor], last_round: int) -> Statistics:
         """Score the exchanged vectors, with the agent's private part, on its own validation split."""
         local = self._localised(vectors)
         state = self.state(self.kept(last_round))
-        self._model.load_private(state["private"] if state else None)
-        self._model.load(local[PARAMS], local.get(BUFFERS))
-        return self._task.evaluate(self._model.module, self._shard.batches("val", 1024, seed=None))
+        self.model.load_private(state["private"] if state else None)
+        self.model.load(local[PARAMS], local.get(BUFFERS))
+        return self._task.evaluate(self.model.module, self._shard.batches("val", 1024, seed=None))
 
     def kept(self, last_round: int) -> int:
         """The newest round up to a committed one that it remembers; an earlier one if its node was lost since, or 0."""
@@ -198,11 +251,11 @@ class LiveAgent:
 
     def restore(self, last_round: int, state: State) -> None:
         """Remember this of a committed round; its vectors are moved to where the agent computes."""
-        device = self._model.device
+        device = self.model.device
         self._states = {last_round: map_leaves(lambda leaf: leaf.to(device) if _is_vector(leaf) else leaf, state)}
 
     def _localised(self, vectors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        device = self._model.device
+        device = self.model.device
         return {name: self._coverage.of(name).take(vector).to(device) for name, vector in vectors.items()}
 
     def _first_state(self, params: Tensor) -> dict[str, Any]:
@@ -221,7 +274,7 @@ class LiveAgent:
 
     def _kept(self, tree: Any) -> Any:
         """The tree with copies of what lies in the model's memory, which the next agent overwrites."""
-        scratch = self._model.is_scratch
+        scratch = self.model.is_scratch
         return map_leaves(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) and scratch(leaf) else leaf, tree)
 
     def _check(self, update: Update, round: Round) -> float:
@@ -238,7 +291,7 @@ class LiveAgent:
 
     def _norm(self, name: str, vector: Tensor, weight: float, who: str) -> float:
         """L2 norm of a vector, after checking its length, that it is finite, and that its weighted sum can be."""
-        expected = self._model.spec.num_buffers if name == BUFFERS else self._model.spec.num_params
+        expected = self.model.spec.num_buffers if name == BUFFERS else self.model.spec.num_params
         if vector.shape != (expected,):
             raise UpdateError(f"{who}: {name!r} has shape {list(vector.shape)}, expected [{expected}]")
         norm = l2_norm(vector)

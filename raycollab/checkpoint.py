@@ -20,13 +20,12 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-import pyarrow as pa
 import safetensors.torch
-from pyarrow import parquet
 from safetensors import SafetensorError
 
 from raycollab.errors import RunFolderError
 from raycollab.storage import Storage
+from raycollab.tables import parquet_of
 from raycollab.tree import Tree, seal, unseal
 
 _JOURNAL = "journal.jsonl"
@@ -137,10 +136,10 @@ class RunFolder:
         """Where the agents' states go between `begin_checkpoint` and `commit_checkpoint`; read by `agents_of`."""
         return self.storage.child(self._staging(round_index), "agents")
 
-    def commit_checkpoint(self, round_index: int, state: Tree, *, keep: int) -> None:
+    def commit_checkpoint(self, round_index: int, state: Tree, *, keep: int | None = None) -> None:
         """Make the driver's state and the agents' states that are there the checkpoint of this round, at once.
 
-        It replaces an older one of the same round. Of this round and those before it the newest `keep` stay.
+        It replaces an older one of the same round. With `keep` it also prunes.
         """
         staging, final, old = self._staging(round_index), _folder(round_index), _folder(round_index, ".old-")
         data, text = _sealed(state, round_index, f"the state of round {round_index}", inside=False)
@@ -151,7 +150,12 @@ class RunFolder:
                 self.storage.delete(old)
                 self.storage.rename_dir(final, old)
             self.storage.rename_dir(staging, final)
-        self._prune(round_index, keep)
+        if keep is not None:
+            self.prune(round_index, keep=keep)
+
+    def abandon_checkpoint(self, round_index: int) -> None:
+        """Delete what was written of a checkpoint that cannot be committed."""
+        self.storage.delete(self._staging(round_index))
 
     def latest_checkpoint(self) -> tuple[int, Tree] | None:
         """Return (round, driver's state) of the newest checkpoint that is whole, or None if there is none at all.
@@ -179,13 +183,7 @@ class RunFolder:
     def write_tables(self, rounds: list[dict[str, Any]], agents: list[dict[str, Any]]) -> None:
         """Write rounds.parquet and agents.parquet: columns in the order in which they come up, null where missing."""
         for name, rows in (("rounds.parquet", rounds), ("agents.parquet", agents)):
-            sink = pa.BufferOutputStream()
-            try:
-                parquet.write_table(_table(rows), sink, compression="zstd")
-            except pa.ArrowException as error:
-                place = self.storage.child(name)
-                raise RunFolderError(f"cannot write {place}: {error}; give each column one type") from error
-            self.storage.write_bytes(name, sink.getvalue().to_pybytes())
+            self.storage.write_bytes(name, parquet_of(rows, self.storage.child(name)))
 
     def _staging(self, round_index: int) -> str:
         return _folder(round_index, ".tmp-" if self.storage.is_local else "")
@@ -209,8 +207,8 @@ class RunFolder:
             text = self.storage.read_bytes(f"{folder}/{_SEAL}").decode()
             return unseal(safetensors.torch.load(self.storage.read_bytes(f"{folder}/{_TENSORS}")), text, round_index)
 
-    def _prune(self, round_index: int, keep: int) -> None:
-        """Delete what the checkpoint of this round has made superfluous. Later rounds are not its business."""
+    def prune(self, round_index: int, *, keep: int) -> None:
+        """Leave the newest `keep` of this round's checkpoint and those before it. Later rounds are not its business."""
         kept = sorted(index for index in self._checkpoints() if index <= round_index)[-keep:]
         for name in self.storage.list_dirs(_CHECKPOINTS):
             match = re.fullmatch(r"(?:\.tmp-|\.old-)?(\d{6,})", name)
@@ -284,13 +282,6 @@ def _json(value: object, name: str, indent: int | None = None) -> str:
         return json.dumps(value, indent=indent)
     except (TypeError, ValueError) as error:
         raise RunFolderError(f"{name}: {error}; use plain Python values, such as tensor.item()") from error
-
-
-def _table(rows: list[dict[str, Any]]) -> pa.Table:
-    def column(name: str) -> list[Any]:  # parquet has no struct without fields: {} becomes null
-        return [None if isinstance(row.get(name), dict) and not row[name] else row.get(name) for row in rows]
-
-    return pa.table({name: column(name) for name in dict.fromkeys(name for row in rows for name in row)})
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
-from raycollab.errors import ConfigError, RaycollabError
+from raycollab.errors import ConfigError, Interrupted, RaycollabError
 
 _OPTIONS = ("--help", "--version", "--print-config", "--address", "--data", "--out", "--trust", "--all")
 _OVERRIDES = """Any setting of the experiment can be overridden as --key.sub=value, for example:
@@ -17,7 +17,7 @@ _OVERRIDES = """Any setting of the experiment can be overridden as --key.sub=val
   raycollab run my.yaml --chain.0.max_norm=5 --agents.learners.0.lr=0.2   (elements of lists count from 0)
 
 `raycollab run --print-config` shows them all. Exit codes: 0 done, 1 the run failed, 2 a setting is not accepted,
-130 interrupted."""
+3 stopped by SIGTERM, Ctrl-C or `raycollab stop` with everything committed kept, 130 interrupted for good."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return command.action(command, overrides) or 0
     except RaycollabError as error:
         _complain(f"{type(error).__name__}: {error}", error)
-        return 2 if isinstance(error, ConfigError) else 1
+        return 3 if isinstance(error, Interrupted) else 2 if isinstance(error, ConfigError) else 1
     except KeyboardInterrupt as error:
         _complain("interrupted", error)
         return 130
@@ -78,6 +78,21 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     predict.add_argument("data", help="Parquet file with the task's input columns")
     predict.add_argument("--trust", action="append", default=[], help="package that the model's recipe may import from")
     predict.add_argument("--out", required=True, help="Parquet file to write")
+    verify = add(
+        "verify", _verify, "run an experiment on 1, 2 and 4 hosts and compare the bits of what comes out", _OVERRIDES
+    )
+    verify.add_argument(
+        "experiment", nargs="?", help="YAML file, a path or URI (default: the built-in digits experiment)"
+    )
+    verify.add_argument("--address", help="Ray cluster to use (default: $RAY_ADDRESS, or a new one on this machine)")
+    add("status", _status, "say where a run is, while it runs or afterwards").add_argument("run", help="run folder")
+    add("stop", _stop, "end a run after the round under way; it can be resumed").add_argument("run", help="run folder")
+    join = add("join", _join, "let an agent join a run after the round under way")
+    join.add_argument("run", help="run folder")
+    join.add_argument("agent", help="YAML file with its name, shard and learner, as under agents.init_args.members")
+    leave = add("leave", _leave, "let an agent leave a run after the round under way")
+    leave.add_argument("run", help="run folder")
+    leave.add_argument("name", help="the agent")
     rules = add("rules", _rules, "list what an experiment can name: tasks, data, learners, aggregators, modes and more")
     rules.add_argument(
         "name", nargs="?", help="a kind, such as learners; one in full, such as Median; or your own package.module.Name"
@@ -128,6 +143,57 @@ def _resume(command: argparse.Namespace, overrides: list[str]) -> int:
 def _conduct(experiment: Any, **arguments: Any) -> int:
     progress = import_module("raycollab.callbacks").Progress()
     import_module("raycollab.fitting").run_experiment(experiment, callbacks=[progress], **arguments)
+    return 0
+
+
+def _verify(command: argparse.Namespace, overrides: list[str]) -> int:
+    experiment = import_module("raycollab.experiment_file").read_experiment(command.experiment, overrides)
+    sys.stdout.write("hosts  rounds  seconds  sha256 of the committed vectors\n")
+
+    def told(each: Any) -> None:
+        sys.stdout.write(f"{each.num_hosts:>5}  {each.rounds:>6}  {each.seconds:>7.1f}  {each.digest}\n")
+        sys.stdout.flush()
+
+    outcomes = import_module("raycollab.verify").verify(experiment, address=command.address, told=told)
+    same = len({each.digest for each in outcomes}) == 1
+    sys.stdout.write("the same bits\n" if same else "DIFFERENT BITS\n")
+    return 0 if same else 1
+
+
+def _status(command: argparse.Namespace, overrides: list[str]) -> int:
+    del overrides
+    found = _control(command).status(command.run)
+    shown = {**found, **{name: f"{value:.4f}" for name, value in found.pop("metrics", {}).items()}}
+    sys.stdout.write("".join(f"{name:>16}  {value}\n" for name, value in shown.items() if name != "metrics"))
+    return 0
+
+
+def _control(command: argparse.Namespace) -> Any:
+    """The module that talks to a run, imported once Ray can find out how to."""
+    import_module("raycollab.announcement").authenticate(command.run)
+    return import_module("raycollab.control")
+
+
+def _stop(command: argparse.Namespace, overrides: list[str]) -> int:
+    del overrides
+    _control(command).stop(command.run, grace_s=3600.0)
+    sys.stdout.write(f"it ends after the round under way; `raycollab resume {command.run}` continues it\n")
+    return 0
+
+
+def _join(command: argparse.Namespace, overrides: list[str]) -> int:
+    del overrides
+    control = _control(command)
+    agent = import_module("raycollab.experiment_file").read_agent(command.agent)
+    card = control.add_agent(command.run, agent)
+    sys.stdout.write(f"{card.agent} joined: {card.summary}\n")
+    return 0
+
+
+def _leave(command: argparse.Namespace, overrides: list[str]) -> int:
+    del overrides
+    _control(command).remove_agent(command.run, command.name)
+    sys.stdout.write(f"{command.name} left\n")
     return 0
 
 

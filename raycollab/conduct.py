@@ -9,32 +9,39 @@ from typing import Any
 import torch
 
 from raycollab.checkpoint import RunFolder
+from raycollab.commands import Commands
 from raycollab.deploy import save_model
 from raycollab.driver import Driver
+from raycollab.errors import Interrupted
 from raycollab.experiment import Plan
+from raycollab.interruption import Interruption
 from raycollab.recipe import to_plain
 from raycollab.report import model_card
 from raycollab.result import Result, statistics_report
 from raycollab.runtime.packed_host import device
-from raycollab.runtime.ray_pool import HostSpecs, RayPool
-from raycollab.types import AgentCard, RoundReport, Started
+from raycollab.runtime.ray_hosts import HostSpecs
+from raycollab.runtime.ray_pool import RayPool
+from raycollab.types import AgentCard, Notice, RoundReport, Started
 
-Event = Started | RoundReport | Result
+Event = Notice | Started | RoundReport | Result
 
 
-def driver_on_ray(plan: Plan, specs: HostSpecs, handles: Sequence[Any], folder: RunFolder) -> Driver:
+def driver_on_ray(
+    plan: Plan, specs: HostSpecs, handles: Sequence[Any], folder: RunFolder, interruption: Interruption
+) -> Driver:
     """A driver whose hosts are these actors; called inside the driver's own actor."""
-    policy = plan.failure
-    pool = RayPool(specs, handles, start_timeout_s=policy.start_timeout_s, round_timeout_s=policy.round_timeout_s)
-    return Driver(plan, pool, folder, device(specs.placement.gpus_for_driver))
+    pool = RayPool(specs, handles, plan.failure)
+    return Driver(plan, pool, folder, device(specs.placement.gpus_for_driver), interruption)
 
 
-def conduct(driver: Driver, began: float) -> Iterator[Event]:
+def conduct(driver: Driver, began: float, commands: Commands | None = None) -> Iterator[Event]:
     """Start, run all rounds, and write what is left to write into the run folder.
 
     Args:
         driver: The driver.
         began: When the run was asked for, in seconds since the epoch.
+        commands: What others want done between rounds.
+    Raises: Interrupted if the driver was asked to stop; what it had committed is durable then.
     """
     cards = driver.start()
     yield Started(
@@ -46,8 +53,33 @@ def conduct(driver: Driver, began: float) -> Iterator[Event]:
         cards=tuple(cards),
         seconds=time.time() - began,
     )
-    yield from driver.rounds()
+    commands = commands or Commands()
+    try:
+        for report in driver.rounds():
+            yield report
+            commands.carry_out(driver)
+    finally:
+        commands.close()
+    notes = driver.close()
+    if not driver.stop_reason:
+        more = "".join(f"; {note}" for note in notes)
+        raise Interrupted(f"stopped after round {driver.version}, which is kept{more}")
     yield _finish(driver, cards, began)
+
+
+def status(driver: Driver | None) -> dict[str, Any]:
+    """Where a run is, as plain data; None is a driver that is still being made."""
+    if driver is None:
+        return {"round": 0, "state": "starting"}
+    return {
+        "round": driver.version,
+        "num_rounds": driver.plan.run.num_rounds,
+        "state": "stopping" if driver.interruption.asked else "running",
+        "agents": driver.roster.size,
+        "quarantined": driver.roster.quarantined(driver.version + 1),
+        "metrics": driver.statistics.compute(),
+        "durable": driver.durable,
+    }
 
 
 def _finish(driver: Driver, cards: Sequence[AgentCard], began: float) -> Result:
@@ -84,6 +116,7 @@ def _finish(driver: Driver, cards: Sequence[AgentCard], began: float) -> Result:
         "rounds": len(history),
         "versions": versions(),
         "seed": plan.run.seed,
+        "rejoined_fresh": driver.roster.rejoined,
     }
     folder.write_json("result.json", {**summary, "stop_reason": driver.stop_reason})
     return Result(

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from inspect import signature
+from os import PathLike
 from types import NoneType, UnionType
 from typing import Any, Self, SupportsFloat, SupportsIndex, SupportsInt, get_args, get_origin
 
@@ -66,7 +67,8 @@ def _wanted(kind: Any, value: object) -> str:
     names = [_NAMES.get(get_origin(each) or each) for each in kinds]
     if None in names or any(isinstance(value, _ACCEPTED[get_origin(each) or each]) for each in kinds):
         return ""
-    return " or ".join(name for name in names if name)
+    text = "; write str(path)" if isinstance(value, PathLike) and str in kinds else ""
+    return " or ".join(name for name in names if name) + text
 
 
 def require(condition: bool, setting: str, value: object, accepted: str) -> None:
@@ -149,7 +151,7 @@ class RunConfig(Settings):
 
 @dataclass(frozen=True)
 class ScalingConfig(Settings):
-    """What the run takes of the machine or cluster. But for threads_per_host it changes the speed, never the result.
+    """What the run takes of the machine or cluster. But for the last two it changes the speed, never the result.
 
     Args:
         pool: "ray" runs every host in its own actor; "local" runs the same code in this process.
@@ -160,6 +162,10 @@ class ScalingConfig(Settings):
         gpus_for_driver: The same for the driver, which evaluates on the shared set.
         threads_per_host: CPU threads of one agent's computation, and of the driver's. Their number can change the last
             bits of a matrix product.
+        agents_at_once: Agents of a block that learn in the same steps, each layer's update taken where its gradient is
+            made; 0 trains them one by one through autograd. It is for SGD on a chain of nn.Linear, nn.Conv2d and
+            layers without parameters; others learn one by one as ever. Equal but for rounding. None measures what is
+            fastest before the run starts, and writes it into the experiment.
     """
 
     pool: str = "ray"
@@ -168,6 +174,7 @@ class ScalingConfig(Settings):
     gpus_per_host: float = 0.0
     gpus_for_driver: float = 0.0
     threads_per_host: int = 1
+    agents_at_once: int | None = 0
 
     def __post_init__(self) -> None:
         require(self.pool in ("ray", "local"), "ScalingConfig.pool", self.pool, "must be 'ray' or 'local'")
@@ -188,6 +195,12 @@ class ScalingConfig(Settings):
             accepted = "must be in [0, 1]: none, a fraction of one GPU, or one; a model over several is not supported"
             require(0 <= value <= 1, f"ScalingConfig.{name}", value, accepted)
         require(self.threads_per_host >= 1, "ScalingConfig.threads_per_host", self.threads_per_host, "must be >= 1")
+        require(
+            self.agents_at_once is None or self.agents_at_once >= 0,
+            "ScalingConfig.agents_at_once",
+            self.agents_at_once,
+            "must be >= 0; 0 trains agents one by one, null measures what is fastest",
+        )
 
 
 @dataclass(frozen=True)
@@ -200,7 +213,15 @@ class FailureConfig(Settings):
             on when an agent cannot start at all; "stop" ends the run at the first failure.
         max_attempts: Attempts at a round that misses its quorum, before the run ends with QuorumError.
         start_timeout_s: Seconds for actors to start and shards to open.
-        round_timeout_s: Seconds for a round; agents that are late are left out.
+        round_timeout_s: Seconds for a round; agents that are late are left out. Who is late twice without having
+            come back in between is taken to hang: its actor is replaced.
+        max_restarts: Replacements of an actor in a row, without an answer in between, before its agents are given up.
+        restart_backoff_s: Seconds between a replacement's death and the next one's start; doubled each time, up to 60.
+        quarantine_after: Rounds in a row that an agent fails before it is left out for a while; None never does.
+        quarantine_rounds: For how many rounds; then it is asked again.
+        max_norm: L2 norm of a delta above which it is taken for nonsense and refused.
+        max_driver_restarts: Starts of a new driver in a row, without a new round in between, when its process dies.
+        stop_grace_s: Seconds that SIGTERM or Ctrl-C leave the round under way to finish; then it is abandoned.
     """
 
     min_agents: float = 1
@@ -208,6 +229,13 @@ class FailureConfig(Settings):
     max_attempts: int = 3
     start_timeout_s: float = 300.0
     round_timeout_s: float = 3600.0
+    max_restarts: int = 5
+    restart_backoff_s: float = 1.0
+    quarantine_after: int | None = 5
+    quarantine_rounds: int = 10
+    max_norm: float = 1e8
+    max_driver_restarts: int = 3
+    stop_grace_s: float = 2.0
 
     def __post_init__(self) -> None:
         whole_or_share = 0 < self.min_agents < 1 or (self.min_agents >= 1 and self.min_agents % 1 == 0)
@@ -227,6 +255,12 @@ class FailureConfig(Settings):
         require(self.max_attempts >= 1, "FailureConfig.max_attempts", self.max_attempts, "must be >= 1")
         for name in ("start_timeout_s", "round_timeout_s"):
             require(getattr(self, name) > 0, f"FailureConfig.{name}", getattr(self, name), "must be > 0 seconds")
+        for name in ("restart_backoff_s", "stop_grace_s", "max_restarts", "max_driver_restarts"):
+            require(getattr(self, name) >= 0, f"FailureConfig.{name}", getattr(self, name), "must be >= 0")
+        after = self.quarantine_after
+        require(after is None or after >= 1, "FailureConfig.quarantine_after", after, "must be >= 1, or null for never")
+        require(self.quarantine_rounds >= 1, "FailureConfig.quarantine_rounds", self.quarantine_rounds, "must be >= 1")
+        require(self.max_norm > 0, "FailureConfig.max_norm", self.max_norm, "must be > 0")
 
     def quorum(self, num_selected: int) -> int:
         """Updates that a round of this many selected agents needs."""
@@ -240,13 +274,19 @@ class CheckpointConfig(Settings):
     """What to keep of a run.
 
     Args:
-        every: Rounds between durable checkpoints; the last round is always kept.
+        every: Rounds between durable checkpoints; None goes by `every_s` alone. The last round is always kept.
         keep: Checkpoints that stay on disk, the newest ones.
+        every_s: Seconds after which a round is kept, whatever its number; None goes by `every` alone.
     """
 
-    every: int = 1
+    every: int | None = 1
     keep: int = 2
+    every_s: float | None = None
 
     def __post_init__(self) -> None:
-        require(self.every >= 1, "CheckpointConfig.every", self.every, "must be >= 1; 1 keeps every round")
+        every, every_s = self.every, self.every_s
+        require(every is None or every >= 1, "CheckpointConfig.every", every, "must be >= 1; 1 keeps every round")
+        require(every_s is None or every_s > 0, "CheckpointConfig.every_s", every_s, "must be > 0 seconds")
+        remedy = "needs `every_s` beside it: seconds between checkpoints"
+        require(every is not None or every_s is not None, "CheckpointConfig.every", every, remedy)
         require(self.keep >= 1, "CheckpointConfig.keep", self.keep, "must be >= 1")

@@ -25,6 +25,7 @@ from raycollab.types import Batch
 
 AS_IT_IS = Parquet("data.parquet")  # no shapes, no scaling
 _WEIGHTS, _CONFIG, _CARD = "model.safetensors", "config.json", "README.md"
+_RESULT = "result.json"  # written after the model
 _BATCH = 1024
 
 
@@ -79,7 +80,7 @@ class TrainedModel:
         if isinstance(needed, str) and needed not in columns:
             raise DataError(f"predict: no column {needed!r}; there are: {', '.join(columns)}; give {self._needed()}")
         dtype = self._dtype()
-        tensors = {name: torch.as_tensor(column) for name, column in columns.items()}
+        tensors = {name: _tensor(name, column) for name, column in columns.items()}
         return {name: t.to(dtype) if t.dtype == torch.float64 else t for name, t in tensors.items()}
 
     def _dtype(self) -> torch.dtype:
@@ -187,6 +188,17 @@ def predict_file(model: TrainedModel, data: str, out: str) -> int:
     return int(table.num_rows)
 
 
+def _tensor(name: str, column: Tensor | np.ndarray) -> Tensor:
+    try:
+        return torch.as_tensor(column)
+    except (TypeError, ValueError, RuntimeError) as error:
+        kind = getattr(column, "dtype", type(column).__name__)
+        raise DataError(
+            f"predict: column {name!r} ({kind}) holds no numbers, and a model takes nothing else; leave it out, or "
+            f"turn it into numbers as in training"
+        ) from error
+
+
 def _refuse_non_finite(columns: Mapping[str, Tensor], where: str) -> None:
     for name, column in columns.items():
         bad = ~torch.isfinite(column)[:, None].flatten(1).all(1) if column.is_floating_point() else torch.zeros(0)
@@ -221,8 +233,15 @@ def _load_private(module: nn.Module, folder: RunFolder, agent: str) -> None:
     if found is None:
         raise RunFolderError(f"{folder.path} holds no checkpoint, and so nothing of agent {agent!r}")
     index, driver = found
-    if agent not in driver["losses"]:
-        raise ConfigError(f"{folder.path}: there is no agent {agent!r}; its agents: {', '.join(driver['losses'])}")
+    members = driver["roster"]["members"]
+    if agent not in members:
+        raise ConfigError(f"{folder.path}: there is no agent {agent!r}; its agents: {', '.join(members)}")
+    rounds = folder.read_json(_RESULT)["rounds"] if folder.storage.exists(_RESULT) else 0
+    if rounds != index:
+        raise RunFolderError(
+            f"{folder.path}: its model is of round {rounds}, and what agent {agent!r} has for itself of round {index}: "
+            f"the run goes on; wait until it has ended, or let `raycollab resume {folder.path}` end it"
+        )
     kept = load_state(folder.agents_of(index), agent)
     private = kept["state"]["private"] if kept else None
     if not private:

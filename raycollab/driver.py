@@ -1,23 +1,28 @@
 """The rounds: select, broadcast, collect, aggregate, evaluate, commit."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from raycollab.agent import Offer
-from raycollab.checkpoint import RunFolder, copy_state
-from raycollab.errors import QuorumError, RunFolderError, UpdateError
+from raycollab.agent import Agent, Offer
+from raycollab.checkpoint import RunFolder
+from raycollab.collecting import Collecting, Gathered
+from raycollab.durability import Durability
+from raycollab.errors import Interrupted, QuorumError, RunFolderError, UpdateError
 from raycollab.experiment import Plan
-from raycollab.journal import journal_row
+from raycollab.interruption import Interruption
+from raycollab.journal import Journal
+from raycollab.membership import Membership
 from raycollab.metrics import Statistics
-from raycollab.report import first, start_error
+from raycollab.norms import is_finite
+from raycollab.report import first, rejoined
+from raycollab.roster import Roster
 from raycollab.runtime.host import build_model, fixed_threads
 from raycollab.runtime.pool import Collected, Pool
-from raycollab.selection import Candidate
 from raycollab.shared_set import SharedSet
 from raycollab.spec import BUFFERS, DELTA, PARAMS
 from raycollab.stopping import Stopping
@@ -34,9 +39,12 @@ class Driver:
         pool: The hosts that run the agents.
         folder: Where the run is kept.
         device: Where the shared set is evaluated.
+        interruption: How others ask it to stop.
     """
 
-    def __init__(self, plan: Plan, pool: Pool, folder: RunFolder, device: str = "cpu"):
+    def __init__(
+        self, plan: Plan, pool: Pool, folder: RunFolder, device: str = "cpu", interruption: Interruption | None = None
+    ):
         self.plan = plan
         self.folder = folder
         self._pool = pool
@@ -47,20 +55,28 @@ class Driver:
         self._chain = plan.chain.bind(self._model.spec)
         self._chain_state = self._chain.init(params)
         self._mode_state = plan.mode.init()
-        self._memory: dict[str, int] = {}  # agents that keep private state, and the committed round it is of
-        self._names = list(plan.names)
-        self._candidates: dict[str, Candidate] = {}
+        self.roster = Roster(plan.names, plan.failure)
+        self.interruption = interruption or Interruption()
+        self._collecting = Collecting(plan, pool, self._chain.aggregator, self.interruption)
+        self._durability = Durability(folder, plan.checkpoint, pool)
+        self._journal = Journal(folder)
         self._stopping = Stopping(plan.run, plan.task.primary)
         self.version = 0
-        self._durable = 0  # the round of the newest checkpoint
         self.stop_reason = ""
+        self._notes: list[str] = []  # on what happened between rounds
         self.statistics = Statistics.empty()  # of the newest evaluation on the shared set
         self.offer = Offer(plan.task.fingerprint(self._model.spec), self._model.spec)
+        self._membership = Membership(plan, pool, self.roster, self._chain.aggregator, self.offer)
 
     @property
     def vectors(self) -> Vectors:
         """The newest committed vectors."""
         return self._versions[self.version]
+
+    @property
+    def durable(self) -> int | None:
+        """The round of the newest checkpoint."""
+        return self._durability.round
 
     @property
     def private(self) -> tuple[str, ...]:
@@ -82,35 +98,65 @@ class Driver:
         plan = self.plan
         self.shared_set = SharedSet(plan.test, plan.task, self._model.device)
         self.shared_set.check_metrics(plan.run.target, self.module())
-        outcomes = self._pool.open(self.offer)
-        failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
-        cards = [outcome for outcome in outcomes if isinstance(outcome, AgentCard)]
-        if failures and (
-            self.plan.failure.on_agent_failure != "skip" or len(cards) < self.plan.failure.quorum(len(outcomes))
-        ):
-            raise start_error(failures, len(outcomes))
-        self._candidates = {card.agent: Candidate(card.agent, card.examples) for card in cards}
-        self._names = [name for name in self.plan.names if name in self._candidates]
-        self._restore()
-        return cards
+        cards = self.roster.admit(self._pool.open(self.offer))
+        return [*cards, *self._restore()]
 
     def rounds(self) -> Iterator[RoundReport]:
-        """Run rounds until the target, convergence or num_rounds; each is committed when it is yielded."""
-        while not self.stop_reason:
-            yield self.step()
+        """Run rounds until one ends the run or it is to be interrupted; each is committed when it is yielded.
+
+        Checkpoints are written meanwhile; that of the round that ends the run is there then.
+        """
+        try:
+            while not (self.stop_reason or self.interruption.asked):
+                yield self._round()
+        except Interrupted:
+            return
 
     def step(self) -> RoundReport:
-        """Run and commit one round."""
+        """Run and commit one round; its checkpoint, if it is due, is there when this returns."""
+        report = self._round()
+        return replace(report, notes=(*report.notes, *self._durability.settle()))
+
+    def close(self) -> list[str]:
+        """Make what is committed durable; returns what is to be said of that.
+
+        Raises: RunFolderError if it cannot be written.
+        """
+        notes = [*self._durability.settle(), *self._journal.flush()]
+        if self.version and self._durability.round != self.version:
+            notes += self._checkpoint()
+            if self._durability.round != self.version:
+                raise RunFolderError("; ".join(notes))
+        return notes
+
+    def add_agent(self, agent: Agent) -> AgentCard:
+        """Let an agent join between rounds, from the newest vectors on; it is durable when this returns.
+
+        Raises: See Membership.join.
+        """
+        card = self._membership.join(agent)
+        self._notes += [f"{agent.name} joined after round {self.version}", *self._checkpoint()]
+        return card
+
+    def remove_agent(self, name: str) -> None:
+        """Let an agent leave between rounds; it is durable when this returns.
+
+        Raises: See Membership.leave.
+        """
+        self._membership.leave(name)
+        self._notes += [f"{name} left after round {self.version}", *self._checkpoint()]
+
+    def _round(self) -> RoundReport:
         with fixed_threads(self.plan.threads):
             return self._step()
 
     def _step(self) -> RoundReport:
-        started = time.perf_counter()
-        index = self.version + 1
-        collected, attempts, mode_state = self._collect(index)
+        started, index = time.perf_counter(), self.version + 1
+        gathered = self._collecting.gather(self._draft, self.roster, self._mode_state, self.version)
+        collected = gathered.collected
         aggregate, chain_state = self._aggregate(index, collected)
         vectors = self._applied(aggregate)
-        self._commit(vectors, chain_state, mode_state, collected)
+        failures = self._commit(vectors, chain_state, gathered)
         report = RoundReport(
             index=index,
             metrics={},
@@ -119,76 +165,28 @@ class Driver:
             bytes_up=collected.bytes_up,
             bytes_down=collected.bytes_down,
             agents=collected.reports,
-            failures=collected.failures,
-            attempts=attempts,
+            failures=tuple(failures),
+            attempts=gathered.attempts,
+            retried=gathered.retried,
+            notes=tuple(self._told(collected)),
         )
         if index % self.plan.run.eval_every == 0 or index >= self.plan.run.num_rounds:
             report = self._evaluated(report)
         report = replace(report, stop_reason=self.stop_reason, seconds=time.perf_counter() - started)
         return self._keep(report)
 
-    def _collect(self, index: int) -> tuple[Collected, int, Any]:
-        """Run the agents of a round, again if too few answer or the aggregator cannot merge what they sent.
-
-        Each attempt goes on from where the mode is: modes that take some of the selected agents take others then.
-
-        Raises: QuorumError after max_attempts, or at the first failure if on_agent_failure is "stop".
-        """
-        policy, run = self.plan.failure, self.plan.run
-        count = min(run.agents_per_round or len(self._names), len(self._names))
-        candidates = [self._candidates[name] for name in self._names]
-        selected = self.plan.select.select(candidates, count, round=index, seed=run.seed)
-        rule, mode_state = self._chain.aggregator, self._mode_state
-        failures: tuple[Failure, ...] = ()
-        for attempt in range(policy.max_attempts):
-            assignments, mode_state = self.plan.mode.assign(selected, mode_state, version=self.version, seed=run.seed)
-            needed, who = max(
-                (policy.quorum(len(assignments)), f"min_agents={policy.min_agents:g}"),
-                (rule.min_updates, type(rule).__name__),
-                key=lambda need: need[0],
-            )
-            collected = self._run(index, attempt, assignments)
-            failures += collected.failures
-            if collected.failures and policy.on_agent_failure == "stop":
-                why = first(collected.failures)
-                raise QuorumError(f"round {index}: {why}; the run ends because on_agent_failure='stop'")
-            lack = f"{who} needs {needed}" if len(collected.reports) < needed else self._unfit(collected)
-            if not lack:
-                answered = {report.agent for report in collected.reports}
-                lost = {failure.agent: failure for failure in failures if failure.agent not in answered}
-                return replace(collected, failures=tuple(lost.values())), attempt + 1, mode_state
-        raise QuorumError(
-            f"round {index}: {len(collected.reports)} of {len(assignments)} agents answered in the last of "
-            f"{policy.max_attempts} attempts, {lack}; first failure: {first(failures)}"
+    def _draft(self, attempt: int, version: int, group: Sequence[Assignment], count: int) -> Round:
+        """What is broadcast to the agents that start from a version; `count` are asked in all."""
+        return Round(
+            index=self.version + 1,
+            seed=self.plan.run.seed,
+            base_version=version,
+            vectors=self._versions[version],
+            scalars={"participation": count / self.roster.size, **self._chain.tells(self._chain_state)},
+            fingerprint=self.offer.fingerprint.digest(),
+            attempt=attempt,
+            agents=tuple(assignment.agent for assignment in group),
         )
-
-    def _unfit(self, collected: Collected) -> str:
-        """Why the aggregator cannot merge what arrived; empty if it can."""
-        try:
-            if collected.total is not None:
-                self._chain.aggregator.check(collected.total)
-        except UpdateError as error:
-            return str(error)
-        return ""
-
-    def _run(self, index: int, attempt: int, assignments: list[Assignment]) -> Collected:
-        """Run assignments, those of each version together, oldest version first."""
-        collected = Collected(None, (), (), 0, 0)
-        scalars = {"participation": len(assignments) / len(self._names), **self._chain.tells(self._chain_state)}
-        for version in sorted({assignment.version for assignment in assignments}):
-            group = [replace(a, last_round=self._memory.get(a.agent, 0)) for a in assignments if a.version == version]
-            round = Round(
-                index=index,
-                seed=self.plan.run.seed,
-                base_version=version,
-                vectors=self._versions[version],
-                scalars=scalars,
-                fingerprint=self.offer.fingerprint.digest(),
-                attempt=attempt,
-                agents=tuple(assignment.agent for assignment in group),
-            )
-            collected = collected.plus(self._pool.run(round, group))
-        return collected
 
     def _aggregate(self, index: int, collected: Collected) -> tuple[Update, Any]:
         if collected.total is None:
@@ -201,71 +199,66 @@ class Driver:
         brought = {PARAMS if name == DELTA else name: vector for name, vector in aggregate.vectors.items()}
         vectors = {name: vector + brought[name] if name in brought else vector for name, vector in self.vectors.items()}
         for name, vector in vectors.items():
-            if not torch.isfinite(vector).all():
+            if not is_finite(vector):
                 where = f"round {self.version + 1}: the merged {name!r}"
                 raise UpdateError(f"{where} is not finite; the round is not committed")
         return vectors
 
-    def _commit(self, vectors: Vectors, chain_state: Any, mode_state: Any, collected: Collected) -> None:
+    def _commit(self, vectors: Vectors, chain_state: Any, gathered: Gathered) -> list[Failure]:
+        """Make the round the newest; returns its failures, with what is done about each."""
         self.version += 1
         self._versions[self.version] = vectors
         for version in [v for v in self._versions if v <= self.version - self.plan.mode.horizon]:
             del self._versions[version]
-        self._chain_state, self._mode_state = chain_state, mode_state
-        self._memory.update({report.agent: self.version for report in collected.reports if report.remembers})
-        self._know({report.agent: report.loss for report in collected.reports})
+        self._chain_state, self._mode_state = chain_state, gathered.mode_state
+        return self.roster.committed(self.version, gathered.collected.reports, gathered.collected.failures)
 
-    def _know(self, losses: Mapping[str, float]) -> None:
-        """Note the newest losses for the selection of later rounds."""
-        self._candidates |= {name: replace(self._candidates[name], loss=loss) for name, loss in losses.items()}
+    def _told(self, collected: Collected) -> list[str]:
+        """Notes on what happened since the last round, and on agents that came back without their memory."""
+        since, self._notes = self._notes, []
+        return [*since, *rejoined(collected.reports)]
 
     def _evaluated(self, report: RoundReport) -> RoundReport:
         """Score the committed model on the shared set and on its agents' own data; decide whether to stop."""
         self.statistics = self.shared_set.score(self.module())
         metrics = self.statistics.compute()
-        names = {agent.agent: self._memory.get(agent.agent, 0) for agent in report.agents}
+        names = {agent.agent: self.roster.memory.get(agent.agent, 0) for agent in report.agents}
         fingerprint = self.offer.fingerprint.digest()
         newest = Round(self.version, self.plan.run.seed, self.version, self.vectors, fingerprint=fingerprint)
         outcomes = self._pool.validate(newest, names)
         own = {name: outcome.compute() for name, outcome in outcomes.items() if isinstance(outcome, Statistics)}
-        failed = [
-            f"{name}: not scored on its own data: {outcome.message}"
-            for name, outcome in outcomes.items()
-            if isinstance(outcome, Failure)
-        ]
+        lost = [(name, outcome) for name, outcome in outcomes.items() if isinstance(outcome, Failure)]
+        failed = [f"{name}: not scored on its own data: {outcome.message}" for name, outcome in lost]
         self._stopping.observe(metrics)
         self.stop_reason = self._stopping.reason(self.version, metrics)
         notes = (*report.notes, *failed)
         return replace(report, metrics=metrics, own_metrics=own, statistics=self.statistics, notes=notes)
 
     def _keep(self, report: RoundReport) -> RoundReport:
-        """Journal the round; make it durable if it is due or the last."""
-        self.folder.append(journal_row(report))
-        if self.version % self.plan.checkpoint.every and not self.stop_reason:
-            return report
-        return replace(report, notes=(*report.notes, *self._checkpoint()))
+        """Journal the round; begin to make it durable if it is due, and wait for that if it is the last."""
+        report = replace(report, notes=(*report.notes, *self._durability.news()))
+        notes = self._journal.append(report)
+        last = bool(self.stop_reason)
+        if last or (self._durability.due(self.version) and not notes):
+            notes += self._checkpoint() if last else self._begin_checkpoint()
+        return replace(report, notes=(*report.notes, *notes))
+
+    def _begin_checkpoint(self) -> list[str]:
+        memory = self.roster.memory
+        ready = [name for name in memory if self.roster.is_ready(name)]
+        return self._durability.begin(self.version, self.state_dict(), dict(memory), ready)
 
     def _checkpoint(self) -> list[str]:
-        """Make the state durable; an agent that cannot store its own keeps what the last checkpoint has of it."""
-        storage = self.folder.begin_checkpoint(self.version)
-        failures = self._pool.save(storage, self._memory)
-        for failure in failures if self._durable else ():
-            copy_state(self.folder.agents_of(self._durable), storage, failure.agent)
-        self.folder.commit_checkpoint(self.version, self.state_dict(), keep=self.plan.checkpoint.keep)
-        self._durable = self.version
-        self._pool.saved_at(self.folder.agents_of(self.version))
-        here = [failure for failure in failures if failure.agent in self._candidates]
-        return [f"{f.agent}: its state of this round is not in the checkpoint: {f.message}" for f in here]
+        return [*self._begin_checkpoint(), *self._durability.settle()]
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next round depends on, as a tree."""
         return {
             "version": self.version,
-            "vectors": {str(version): vectors for version, vectors in self._versions.items()},
+            "vectors": {str(version): dict(vectors) for version, vectors in self._versions.items()},
             "chain": self._chain_state,
             "mode": self._mode_state,
-            "memory": self._memory,
-            "losses": {name: candidate.loss for name, candidate in self._candidates.items()},
+            "roster": self.roster.state_dict(),
             "stopping": self._stopping.state_dict(),
             "statistics": self.statistics.to_plain(),
             "spec": self.offer.spec.digest(),
@@ -283,21 +276,26 @@ class Driver:
             )
         self.version = state["version"]
         self._versions = {int(version): vectors for version, vectors in state["vectors"].items()}
-        self._chain_state, self._mode_state, self._memory = state["chain"], state["mode"], dict(state["memory"])
-        self._know({name: loss for name, loss in state["losses"].items() if name in self._candidates})
+        self._chain_state, self._mode_state = state["chain"], state["mode"]
+        self.roster.load_state_dict(state["roster"])
         self._stopping.load_state_dict(state["stopping"])
         self.statistics = Statistics.from_plain(state["statistics"])
         # decided anew: the target, the patience and num_rounds may be others now
         self.stop_reason = self._stopping.reason(self.version, self.statistics.compute())
 
-    def _restore(self) -> None:
+    def _restore(self) -> list[AgentCard]:
+        """Go on from the newest checkpoint; returns the cards of the agents that had joined by then."""
         found = self.folder.latest_checkpoint()
         if found is None:
             self.folder.truncate(0)
-            return
+            return []
         index, state = found
+        cards = self._membership.rejoin(state["roster"]["joined"].values())
+        self.roster.open(cards)
         self.load_state_dict(state)
-        self._pool.restore(self.folder.agents_of(index), self._names)
-        self._pool.saved_at(self.folder.agents_of(index))
-        self._durable = index
+        self._pool.restore(
+            self.folder.agents_of(index), [name for name in self.roster.names if self.roster.is_ready(name)]
+        )
+        self._durability.restored(index)
         self.folder.truncate(index)
+        return cards

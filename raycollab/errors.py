@@ -10,6 +10,7 @@
     |-- QuorumError          fewer agents answered than a round needs, or with nothing that can be merged
     |-- ResourceError        the cluster lacks what ScalingConfig asks for
     |-- ClusterError         the Ray cluster cannot be reached
+    |-- Interrupted          a run was asked to stop; what it committed is kept
     `-- RunFolderError       a run folder is missing, in the way, damaged or of another experiment
 
 Every class takes one message, so each survives pickling between processes.
@@ -54,6 +55,10 @@ class ResourceError(RaycollabError):
 
 class ClusterError(RaycollabError):
     """The Ray cluster cannot be reached."""
+
+
+class Interrupted(RaycollabError):
+    """A run was asked to stop before its end; what it committed is kept and can be resumed."""
 
 
 class RunFolderError(RaycollabError):

@@ -42,7 +42,7 @@ _OPTIONAL = ("upload", "broadcast")
 # What may differ between a run and its continuation without changing what was computed so far.
 _FREE: dict[str, tuple[str, ...]] = {
     "run": ("name", "dir", "num_rounds", "target", "patience", "eval_every"),
-    "scaling": tuple(field.name for field in fields(ScalingConfig) if field.name != "threads_per_host"),
+    "scaling": tuple(f.name for f in fields(ScalingConfig) if f.name not in ("threads_per_host", "agents_at_once")),
     "failure": tuple(field.name for field in fields(FailureConfig)),
     "checkpoint": tuple(field.name for field in fields(CheckpointConfig)),
 }
@@ -165,6 +165,10 @@ class Experiment:
                 f"agent {bound.name!r}: {type(bound.learner).__name__} keeps what it remembers in step with the common "
                 f"{list(bound.learner.needs)}, and {self.mode!r} would discount only the latter: set its power to 0"
             )
+        if self.mode.over_select and selected == count:
+            raise ConfigError(
+                f"{self.mode!r}: a round takes all {count} agents already; set RunConfig.agents_per_round to fewer"
+            )
         blocks = self.run.num_blocks or min(count, _MAX_BLOCKS)
         if blocks > count:
             raise ConfigError(
@@ -202,6 +206,8 @@ class Experiment:
             self.scaling.threads_per_host,
             self.broadcast,
             self.upload,
+            self.scaling.agents_at_once or 0,
+            self.failure.max_norm,
         )
 
     def num_hosts(self, num_cpus: int) -> int:

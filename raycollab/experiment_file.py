@@ -10,6 +10,7 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
 import raycollab
+from raycollab.agent import Agent
 from raycollab.checkpoint import RunFolder
 from raycollab.errors import ConfigError
 from raycollab.experiment import Experiment
@@ -72,6 +73,23 @@ def read_run(path: str, overrides: Sequence[str] = ()) -> Experiment:
             f"continue it there, with rc.fit(..., resume={folder.path!r})"
         )
     return parse_experiment(text, f"{folder.path}/experiment.yaml", overrides)
+
+
+def read_agent(path: str) -> Agent:
+    """Read one agent: a file with what stands under `agents.init_args.members` for it.
+
+    Raises: ConfigError that names the file, the key and what is accepted.
+    """
+    try:
+        plain = yaml.safe_load(_read(path))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    members = {"class_path": "Parties", "init_args": {"members": [plain]}}
+    text = yaml.safe_dump(
+        {**yaml.safe_load(resources.files(raycollab).joinpath(DIGITS).read_text()), "agents": members}
+    )
+    (agent,) = parse_experiment(text, path).members()
+    return agent
 
 
 def parse_experiment(text: str, where: str, overrides: Sequence[str] = ()) -> Experiment:

@@ -5,11 +5,8 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 
-import ray
 import torch
 import yaml
-from ray.actor import ActorHandle
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from raycollab.agent import Agent
 from raycollab.attacks import Attack
@@ -21,19 +18,19 @@ from raycollab.conduct import Event, conduct
 from raycollab.config import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from raycollab.data import Source
 from raycollab.driver import Driver
-from raycollab.driver_actor import DriverActor
-from raycollab.errors import ClusterError, ConfigError, ResourceError, RunFolderError
+from raycollab.errors import ConfigError, ResourceError, RunFolderError
 from raycollab.experiment import Experiment, changed_settings
 from raycollab.modes import Mode, Synchronous
+from raycollab.on_ray import ray_events
 from raycollab.params import Exchange
 from raycollab.population import Parties, Population
 from raycollab.result import Result, ended_result
-from raycollab.runtime.placement import Placement, available, cluster, num_cpus, place, wait_for_resources
-from raycollab.runtime.pool import Layout, LocalPool
-from raycollab.runtime.ray_pool import HostSpecs
+from raycollab.runtime.pool import LocalPool
 from raycollab.selection import Selection, Uniform
+from raycollab.signals import asked_by_signals
+from raycollab.speed import measured
 from raycollab.task import Task
-from raycollab.types import Begun, RoundReport, Started, Step
+from raycollab.types import Begun, Notice, RoundReport, Started, Step
 
 _JOB_FOLDERS = "/runtime_resources/working_dir_files/"  # where Ray unpacks a job's --working-dir
 _MAX_NAMES = 8  # of bad agents
@@ -81,7 +78,8 @@ def fit(
         address: Ray cluster to use; None takes RAY_ADDRESS, the cluster of `ray.init()`, or this machine.
         resume: Run folder to continue instead of starting a new one.
     Returns: The result; everything else is in its folder.
-    Raises: ConfigError, DataError, TaskMismatchError, ResourceError, ClusterError, QuorumError, RunFolderError.
+    Raises: ConfigError, DataError, TaskMismatchError, ResourceError, ClusterError, QuorumError, RunFolderError;
+        Interrupted after SIGTERM or Ctrl-C, with what was committed kept.
     """
     members = agents if isinstance(agents, Population) else Parties(tuple(agents))
     task = task or next((agent.task for agent in members.agents() if agent.task is not None), None)
@@ -111,17 +109,18 @@ def run_experiment(
 ) -> Result:
     """Run an experiment, or continue one from its folder; see `fit`."""
     began = time.time()
-    experiment = experiment.resolved()
+    experiment, measurement = measured(experiment.resolved())
     folder = _new_folder(experiment) if resume is None else _resumed_folder(experiment, resume)
     ended = None if resume is None else ended_result(folder, experiment.run, experiment.task)
     if ended is not None:
         _tell(callbacks, _begun(experiment, (_nothing_left(ended),), pool=""))
         _tell(callbacks, ended)
         return ended
-    events = _local_events if experiment.scaling.pool == "local" else _ray_events
+    events = _local_events if experiment.scaling.pool == "local" else ray_events
     result: Result | None = None
     try:
-        _tell(callbacks, _begun(experiment, _attackers(experiment), pool=experiment.scaling.pool))
+        notes = (*_attackers(experiment), *([measurement] if measurement else []))
+        _tell(callbacks, _begun(experiment, notes, pool=experiment.scaling.pool))
         for event in events(experiment, folder, began, address):
             result = event if isinstance(event, Result) else result
             _tell(callbacks, event)
@@ -202,6 +201,8 @@ def _tell(callbacks: Sequence[Callback], event: Begun | Event) -> None:
                 callback.on_start(event)
             case RoundReport():
                 callback.on_round(event)
+            case Notice():
+                callback.on_notice(event)
             case Result():
                 callback.on_end(event)
 
@@ -217,7 +218,9 @@ def _local_events(experiment: Experiment, folder: RunFolder, began: float, addre
         device=_local_device("gpus_per_host", experiment.scaling.gpus_per_host),
     )
     device = _local_device("gpus_for_driver", experiment.scaling.gpus_for_driver)
-    yield from conduct(Driver(experiment.plan(), pool, folder, device), began)
+    driver = Driver(experiment.plan(), pool, folder, device)
+    with asked_by_signals(lambda: driver.interruption.ask(experiment.failure.stop_grace_s)):
+        yield from conduct(driver, began)
 
 
 def _local_device(setting: str, gpus: float) -> str:
@@ -227,50 +230,3 @@ def _local_device(setting: str, gpus: float) -> str:
             f"{torch.__version__} sees 0; set it to 0, or install a CUDA build of torch where there is one"
         )
     return "cuda" if gpus else "cpu"
-
-
-def _ray_events(experiment: Experiment, folder: RunFolder, began: float, address: str | None) -> Iterator[Event]:
-    with cluster(address) as may_grow:
-        names = tuple(agent.name for agent in experiment.members())
-        layout = Layout(names, experiment.run.num_blocks or 1, experiment.num_hosts(num_cpus()))
-        placement = place(experiment.scaling, layout.num_hosts)
-        wait_for_resources(placement, experiment.failure.start_timeout_s if may_grow else 0.0)
-        specs = HostSpecs.put(layout, placement, experiment.session(), experiment.members())
-        handles = [specs.start(host) for host in range(layout.num_hosts)]
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-        actor = ray.remote(num_cpus=0, num_gpus=placement.gpus_for_driver, scheduling_strategy=here)(DriverActor)
-        parts = [ray.put(part) for part in (experiment.plan(), specs, handles, folder)]
-        driver = actor.remote(parts, began)
-        try:
-            yield from _streamed(driver, experiment.failure, placement)
-        except ray.exceptions.RayTaskError as error:
-            raise (error.cause or error) from None
-        except ray.exceptions.RayActorError as error:
-            raise ClusterError(f"the driver's process died: {str(error).strip().splitlines()[0]}") from error
-        finally:
-            for actor in (driver, *handles):
-                ray.kill(actor)
-
-
-def _streamed(driver: ActorHandle, policy: FailureConfig, placement: Placement) -> Iterator[Event]:
-    """The driver's events as they come; every wait has a limit.
-
-    Raises: ResourceError if the driver cannot start; ClusterError if nothing is heard of it any more.
-    """
-    if not ray.wait([driver.__ray_ready__.remote()], timeout=policy.start_timeout_s)[0]:
-        raise ResourceError(
-            f"the driver did not start within start_timeout_s={policy.start_timeout_s:g}; it asks for "
-            f"{placement.gpus_for_driver:g} GPU, available now: {available()}; lower ScalingConfig.gpus_for_driver or "
-            f"wait until others have ended"
-        )
-    events = driver.events.remote()
-    waits_s = (policy.max_attempts + 2) * (policy.round_timeout_s + 2 * policy.start_timeout_s)
-    limit_s = max(3600.0, waits_s)  # all that it may wait for itself, or an hour of its own work
-    while True:
-        if not ray.wait([events], timeout=limit_s)[0]:
-            raise ClusterError(f"nothing was heard of the driver for {limit_s:.0f} s; look at `ray status`")
-        try:
-            event = next(events)
-        except StopIteration:
-            return
-        yield ray.get(event, timeout=limit_s)

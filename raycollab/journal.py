@@ -2,12 +2,43 @@
 
 from typing import Any
 
+from raycollab.checkpoint import RunFolder
+from raycollab.errors import RunFolderError
 from raycollab.types import RoundReport
+
+
+class Journal:
+    """A line for each committed round; what cannot be written, as on a full disk, is written with the next one.
+
+    Args:
+        folder: Where the run is kept.
+    """
+
+    def __init__(self, folder: RunFolder):
+        self._folder = folder
+        self._unwritten: list[dict[str, Any]] = []
+
+    def append(self, report: RoundReport) -> list[str]:
+        """Write a round and what is left of earlier ones; returns what is to be said if that fails."""
+        self._unwritten.append(journal_row(report))
+        try:
+            return self.flush()
+        except RunFolderError as error:
+            return [f"JOURNAL NOT WRITTEN: {len(self._unwritten)} rounds wait: {error}; the run goes on"]
+
+    def flush(self) -> list[str]:
+        """Write what is left; nothing is to be said then.
+
+        Raises: RunFolderError if it cannot be written.
+        """
+        while self._unwritten:
+            self._folder.append(self._unwritten[0])
+            del self._unwritten[0]
+        return []
 
 
 def journal_row(report: RoundReport) -> dict[str, Any]:
     """A round as plain data: the row of rounds.parquet, with the rows of agents.parquet inside."""
-    failed = {failure.agent: failure for failure in report.failures}
     agents = [
         {
             "agent": agent.agent,
@@ -20,11 +51,15 @@ def journal_row(report: RoundReport) -> dict[str, Any]:
             "weight": agent.weight,
             "fresh": agent.fresh,
             "failure": "",
+            "decision": "",
             **{f"val_{name}": value for name, value in report.own_metrics.get(agent.agent, {}).items()},
         }
         for agent in report.agents
     ]
-    rows = [{"agent": name, "round": report.index, "failure": f"{f.error}: {f.message}"} for name, f in failed.items()]
+    rows = [
+        {"agent": f.agent, "round": report.index, "failure": f"{f.error}: {f.message}", "decision": f.decision}
+        for f in (*report.retried, *report.failures)
+    ]
     return {
         "round": report.index,
         "agents": len(report.agents),

@@ -108,6 +108,7 @@ class Failure:
     agent: str
     error: str  # the exception's class name
     message: str
+    decision: str = ""  # what was done about it
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,13 @@ class Begun:
 
 
 @dataclass(frozen=True)
+class Notice:
+    """Something that went wrong with the run as a whole, and what is done about it."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class Started:
     """A run that is ready for its first round."""
 
@@ -173,5 +181,6 @@ class RoundReport:
     own_metrics: dict[str, dict[str, float]] = field(default_factory=dict)  # the committed model on agents' own data
     statistics: Statistics = field(default_factory=Statistics.empty)  # on the shared set
     attempts: int = 1
+    retried: tuple[Failure, ...] = ()  # of attempts that missed their quorum, and were done again
     notes: tuple[str, ...] = ()  # what went wrong without costing an agent the round
     stop_reason: str = ""

@@ -3,6 +3,7 @@ import inspect
 import math
 import pickle
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 
 import numpy as np
 import pytest
@@ -79,7 +80,16 @@ def test_defaults_and_edges_are_accepted():
         (FailureConfig, {"max_attempts": 0}),
         (FailureConfig, {"start_timeout_s": 0}),
         (FailureConfig, {"round_timeout_s": -1}),
+        (FailureConfig, {"max_restarts": -1}),
+        (FailureConfig, {"restart_backoff_s": -1.0}),
+        (FailureConfig, {"quarantine_after": 0}),
+        (FailureConfig, {"quarantine_rounds": 0}),
+        (FailureConfig, {"max_norm": math.nan}),
+        (FailureConfig, {"max_driver_restarts": -1}),
+        (FailureConfig, {"stop_grace_s": math.nan}),
         (CheckpointConfig, {"every": 0}),
+        (CheckpointConfig, {"every": None}),
+        (CheckpointConfig, {"every_s": 0.0}),
         (CheckpointConfig, {"keep": 0}),
     ],
 )
@@ -132,6 +142,7 @@ class Dials(Settings):
         ({"rate": 1, "count": "3"}, "Dials.count='3': must be a whole number or None"),
         ({"rate": 1, "flag": "false"}, "Dials.flag='false': must be True or False"),
         ({"rate": 1, "name": 7}, "Dials.name=7: must be text"),
+        ({"rate": 1, "name": PurePosixPath("a/b")}, "Dials.name=PurePosixPath('a/b'): must be text; write str(path)"),
         ({"rate": 1, "widths": 128}, "Dials.widths=128: must be a list or tuple"),
         ({"rate": 1, "widths": "128"}, "Dials.widths='128': must be a list or tuple"),
     ],

@@ -279,3 +279,11 @@ NEEDED = r"column 'image' \(float32 \[n, 1, 4, 4\]\)"
 def test_predict_names_what_it_needs(columns, message):
     with pytest.raises(DataError, match=f"^predict: {message}$"):
         images().predict(columns)
+
+
+@pytest.mark.parametrize("column", [np.array(["a", "b"]), ["a", "b"], np.array([{}, None], dtype=object)])
+def test_predict_names_a_column_without_numbers(column):
+    message = r"^predict: column 'note' \(.*\) holds no numbers, and a model takes nothing else; leave it out"
+    with pytest.raises(DataError, match=message):
+        through().predict({"features": torch.zeros(2, 2), "note": column})
+    assert len(through().predict({"features": torch.zeros(2, 2), "note": np.zeros(2)})["prediction"]) == 2

@@ -66,7 +66,10 @@ class Scripted(Pool):
     def open(self, offer):
         return self.outcomes or [AgentCard(name, 1, "", "") for name in NAMES]
 
-    def run(self, round, assignments):
+    def add(self, agent, offer, slot):
+        return AgentCard(agent.name, 1, "", "")
+
+    def run(self, round, assignments, *, enough=None, stop=lambda: False):
         self.rounds.append(round)
         self.assigned.append([assignment.agent for assignment in assignments])
         failing = self.fails.pop(0) if self.fails else set()
@@ -86,7 +89,7 @@ class Scripted(Pool):
         return {name: Statistics.of({"loss": Average("loss", 1.0, 1.0)}) for name in last_rounds}
 
     def save(self, storage, last_rounds):
-        return []
+        return list
 
     def restore(self, storage, names):
         pass
@@ -153,8 +156,8 @@ def test_what_is_broadcast(tmp_path):
 
 def test_vectors_that_learners_need_start_at_zero_and_are_added_to(tmp_path):
     class Control(Scripted):
-        def run(self, round, assignments):
-            got = super().run(round, assignments)
+        def run(self, round, assignments, **settings):
+            got = super().run(round, assignments, **settings)
             vectors = {
                 DELTA: round.vectors[PARAMS] * 0,
                 "control": round.vectors["control"] + 1,
@@ -234,7 +237,7 @@ def test_failed_agents_do_not_shorten_the_step(tmp_path):
     before = driver.vectors[PARAMS]
     report = driver.step()
     assert torch.equal(driver.vectors[PARAMS], before + 1)
-    assert report.failures == (Failure("b", "OutOfMemoryError", "no memory for b"),)
+    assert report.failures == (Failure("b", "OutOfMemoryError", "no memory for b", "left out of this round"),)
     assert report.attempts == 1
 
 

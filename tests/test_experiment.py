@@ -13,6 +13,7 @@ from raycollab.errors import ConfigError
 from raycollab.experiment import Experiment, changed_settings
 from raycollab.learners import SGD
 from raycollab.models import CNN, MLP
+from raycollab.modes import Synchronous
 from raycollab.params import Exchange
 from raycollab.population import Parties, Split
 from raycollab.recipe import only_in_python
@@ -69,6 +70,10 @@ def test_resolved_keeps_what_is_set():
         (
             {"failure": FailureConfig(min_agents=4), "run": RunConfig(agents_per_round=3)},
             "FailureConfig.min_agents=4: a round has only 3 agents",
+        ),
+        (
+            {"mode": Synchronous(over_select=0.3)},
+            r"Synchronous\(over_select=0.3\): a round takes all 6 agents already; set RunConfig.agents_per_round",
         ),
         ({"chain": (ByControl(),)}, r"agent 'party-0': ByControl needs \['control'\], which SGD does not send"),
         (

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import raycollab as rc
-from raycollab import fitting
+from raycollab import fitting, on_ray
 from raycollab.callbacks import Callback
 from raycollab.data import Arrays
 from raycollab.errors import ConfigError, RunFolderError
@@ -124,6 +124,30 @@ def test_a_partys_own_model_that_there_is_not(fit):
         rc.load(f"{result.path}/model", agent="party-0")
 
 
+@pytest.mark.parametrize("rounds", [1, None])
+def test_a_partys_own_part_of_another_round_than_the_model_is_refused(fit, rounds):
+    """As in a run that goes on, whose checkpoints are ahead of the model that its first end wrote, or that has none."""
+    result = fit(exchange=HEAD)
+    rc.load(result.path, agent="party-0")
+    path = Path(result.path) / "result.json"
+    if rounds:
+        path.write_text(json.dumps({**json.loads(path.read_text()), "rounds": rounds}))
+    else:
+        path.unlink()
+    message = rf"its model is of round {rounds or 0}, and what agent 'party-0' has for itself of round 2: the run"
+    with pytest.raises(RunFolderError, match=message):
+        rc.load(result.path, agent="party-0")
+    rc.load(result.path)
+
+
+def test_a_driver_may_be_quiet_while_it_runs_the_agents_of_several_versions():
+    """Three attempts and two waits more, of 1000 + 2 * 100 s each; three times 4 versions with a staleness of 3."""
+    policy = rc.FailureConfig(max_attempts=3, round_timeout_s=1000, start_timeout_s=100)
+    assert on_ray.longest_silence_s(policy, rc.Synchronous()) == 5 * 1200
+    assert on_ray.longest_silence_s(policy, rc.Buffered(2, max_staleness=3)) == 14 * 1200
+    assert on_ray.longest_silence_s(replace(policy, round_timeout_s=1), rc.Cyclic()) == 3600
+
+
 def test_nothing_is_private_where_everything_is_exchanged(fit):
     result = fit()
     assert result.private == ()
@@ -137,7 +161,7 @@ def nothing_starts(monkeypatch):
     """Neither pool may be started any more, once it is called."""
 
     def refuse():
-        for name in ("_local_events", "_ray_events"):
+        for name in ("_local_events", "ray_events"):
             monkeypatch.setattr(fitting, name, lambda *_: pytest.fail("something was started"))
 
     return refuse

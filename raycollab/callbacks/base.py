@@ -1,7 +1,7 @@
 """What may watch a run."""
 
 from raycollab.result import Result
-from raycollab.types import Begun, RoundReport, Started
+from raycollab.types import Begun, Notice, RoundReport, Started
 
 
 class Callback:
@@ -12,6 +12,9 @@ class Callback:
 
     def on_start(self, started: Started) -> None:
         """All agents are ready."""
+
+    def on_notice(self, notice: Notice) -> None:
+        """Something went wrong with the run as a whole, such as the driver's death; rounds may be reported again."""
 
     def on_round(self, report: RoundReport) -> None:
         """A round was committed."""

@@ -11,7 +11,7 @@ from rich.table import Table
 from raycollab.callbacks.base import Callback
 from raycollab.report import DRIFTS, agent_table, drifting, private_note
 from raycollab.result import Result
-from raycollab.types import Begun, RoundReport, Started
+from raycollab.types import Begun, Notice, RoundReport, Started
 
 _MAX_AGENT_LINES = 20
 
@@ -56,6 +56,10 @@ class Progress(Callback):
             soft_wrap=True,
         )
 
+    def on_notice(self, notice: Notice) -> None:
+        """A line."""
+        self._console.print(notice.text, style="yellow", markup=False, soft_wrap=True)
+
     def on_round(self, report: RoundReport) -> None:
         """One line."""
         scores = {
@@ -69,8 +73,11 @@ class Progress(Callback):
             f"{len(report.agents)} agents  {megabytes:.2f} MB  {report.seconds:.2f} s",
             soft_wrap=True,
         )
-        for failure in report.failures:
-            self._console.print(f"  left out: {failure.agent}: {failure.message}", style="yellow", markup=False)
+        for failure in (*report.retried, *report.failures):
+            named = failure.message.startswith(failure.error)
+            cause = failure.message if named else f"{failure.error}: {failure.message}"
+            line = f"  {failure.agent}: {cause}; {failure.decision}"
+            self._console.print(line, style="yellow", markup=False, soft_wrap=True)
         for note in report.notes:
             self._console.print(f"  {note}", style="yellow", markup=False)
 

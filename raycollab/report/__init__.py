@@ -3,7 +3,7 @@
 from raycollab.report.agents import DRIFTS, agent_table, drifting, flag_drift
 from raycollab.report.card import model_card, private_note
 from raycollab.report.classification import classification_report
-from raycollab.report.failures import first, listed, start_error
+from raycollab.report.failures import first, listed, rejoined, start_error
 
 __all__ = [
     "DRIFTS",
@@ -15,5 +15,6 @@ __all__ = [
     "listed",
     "model_card",
     "private_note",
+    "rejoined",
     "start_error",
 ]

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from raycollab.errors import DataError, RaycollabError, ResourceError, TaskMismatchError
-from raycollab.types import Failure
+from raycollab.types import AgentReport, Failure
 
 _MAX_LINES = 3
 
@@ -30,6 +30,12 @@ def listed(failures: Sequence[Failure]) -> str:
     ]
     others = len(failures) - sum(map(len, shown))
     return "\n".join([*lines, *([f"  ... and {others:,} others"] if others else [])])
+
+
+def rejoined(reports: Sequence[AgentReport]) -> list[str]:
+    """A line on each agent that had lost what it remembered of its last round."""
+    then = "went on from an older one or none: from here on the bits are no longer those of an undisturbed run"
+    return [f"{report.agent} lost the memory of its last round and {then}" for report in reports if report.fresh]
 
 
 def first(failures: Sequence[Failure]) -> str:

@@ -50,9 +50,15 @@ class HostActor:
         """See Host.validate."""
         return self._host.validate(packed_round, last_rounds)
 
-    def save(self, storage: Any, last_rounds: Any) -> Any:
-        """See Host.save."""
-        return self._host.save(storage, last_rounds)
+    def hold(self, last_rounds: Any) -> Any:
+        """See Host.hold."""
+        return self._host.hold(last_rounds)
+
+    @ray.method(concurrency_group="storage")
+    def write(self, storage: Any, failures: Any) -> Any:
+        """See Host.write; goes on while `run` is busy, once `hold` has returned the failures."""
+        self._host.write(storage)
+        return failures
 
     def restore(self, storage: Any, names: Any) -> None:
         """See Host.restore."""

@@ -1,8 +1,10 @@
 """A host runs some of the agents: their updates, block by block, and the partial sum of each block."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -13,14 +15,15 @@ from raycollab.aggregation import Partial, WeightedSum, add_up
 from raycollab.chains import Chain
 from raycollab.checkpoint import load_state, save_state
 from raycollab.codecs import Codec
-from raycollab.errors import RaycollabError
+from raycollab.errors import RaycollabError, UpdateError
+from raycollab.fused import Layer, Stacked, layers_of
 from raycollab.metrics import Statistics
 from raycollab.params import Exchange, FlatModel
 from raycollab.rng import derive_seed
 from raycollab.storage import Storage
 from raycollab.task import Task
 from raycollab.tree import map_leaves
-from raycollab.types import AgentCard, AgentReport, Assignment, Failure, Round
+from raycollab.types import AgentCard, AgentReport, Assignment, Failure, Round, Update
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class Session:
     threads: int = 1
     broadcast: Codec | None = None
     upload: Codec | None = None
+    agents_at_once: int = 0
+    max_norm: float = math.inf  # of a delta; a larger one is refused
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,10 @@ class BlockResult:
     partial: Partial | None
     reports: tuple[AgentReport, ...]
     failures: tuple[Failure, ...]
+    made_in: tuple[int, int, int] = (0, 0, 0)  # round, attempt and version that it started from
+
+
+_Outcome = tuple[Partial, AgentReport] | Failure
 
 
 def build_model(task: Task, exchange: Exchange, seed: int, device: str = "cpu", *, whole: bool = True) -> FlatModel:
@@ -74,13 +83,17 @@ class Host:
         self._declared = {agent.name: agent for agent in agents}
         self._device = device
         self._models: list[tuple[Task, FlatModel]] = []
+        self._layers: dict[FlatModel, Sequence[Layer] | None] = {}  # of models that agents can share steps of
         self._agents: dict[str, LiveAgent] = {}
         self._refused: dict[str, Failure] = {}  # those that could not be opened
         self._stopped = (0, 0)
+        self._overdue: Callable[[], bool] = lambda: False
+        self._held: dict[str, Any] = {}  # what is to be stored
 
     def open(self, offer: Offer) -> list[AgentCard | Failure]:
         """Let every agent agree to the task and open its shard; one card or failure each."""
         self._aggregator = self._session.chain.aggregator.bind(offer.spec)
+        self._stopped, self._refused = (0, 0), {}  # another driver may have opened them before
         with fixed_threads(self._session.threads):
             return [self._open(agent, offer) for agent in self._declared.values()]
 
@@ -104,42 +117,92 @@ class Host:
                 return model
         model = build_model(task, self._session.exchange, self._session.seed, self._device, whole=False)
         self._models.append((task, model))
+        self._layers[model] = layers_of(model)
         return model
 
-    def run(self, round: Round, block: Block) -> BlockResult:
-        """Update the agents of a block and add up what they send."""
+    def run(self, round: Round, block: Block, stop: Callable[[], bool] = lambda: False) -> BlockResult:
+        """Update the agents of a block and add up what they send; `stop` is asked at every batch, as is `self.stop`."""
+        self._overdue = stop
         reports: list[AgentReport] = []
         failures: list[Failure] = []
 
         def partials() -> Iterator[Partial]:
-            for assignment in block.assignments:
-                outcome = self._update(round, assignment)
-                if isinstance(outcome, Failure):
-                    failures.append(outcome)
-                else:
-                    reports.append(outcome[1])
-                    yield outcome[0]
+            for group in self._groups(block.assignments):
+                for outcome in self._update(round, group):
+                    if isinstance(outcome, Failure):
+                        failures.append(outcome)
+                    else:
+                        reports.append(outcome[1])
+                        yield outcome[0]
 
         with fixed_threads(self._session.threads):
             partial = add_up(partials())
-        return BlockResult(block.index, _on_cpu(partial), tuple(reports), tuple(failures))
+        made_in = (round.index, round.attempt, round.base_version)
+        return BlockResult(block.index, _on_cpu(partial), tuple(reports), tuple(failures), made_in)
 
-    def _update(self, round: Round, assignment: Assignment) -> tuple[Partial, AgentReport] | Failure:
+    def _groups(self, assignments: Sequence[Assignment]) -> list[list[Assignment]]:
+        """The assignments in order, those that learn in the same steps together: what they are decides, never time."""
+        most = self._session.agents_at_once
+        if not most:
+            return [[assignment] for assignment in assignments]
+        alike: dict[Any, list[Assignment]] = {}
+        for assignment in assignments:
+            live = self._agents.get(assignment.agent)
+            kind = live.alike if live else None
+            alike.setdefault(assignment.agent if kind is None else kind, []).append(assignment)
+        return [part for group in alike.values() for part in _evenly(group, most)]
+
+    def _update(self, round: Round, group: Sequence[Assignment]) -> Iterator[_Outcome]:
+        """What becomes of agents that learn in the same steps, or of one that learns by itself."""
+        live = self._agents.get(group[0].agent)
+        layers = self._layers.get(live.model) if live and self._session.agents_at_once and live.alike else None
+        if layers is None:
+            yield from (self._alone(round, assignment) for assignment in group)
+        else:
+            yield from self._together(round, group, layers)
+
+    def _alone(self, round: Round, assignment: Assignment) -> _Outcome:
         name = assignment.agent
         if name in self._refused:
             return self._refused[name]
-
-        def stop() -> bool:
-            return self._stopped >= (round.index, round.attempt)
-
         try:
             live = self._agents[name]
             with seeded(round.seed_for("torch", name), self._device):
-                update, report = live.update(round, assignment, stop)
-                partial = self._aggregator.collect(update, round)
-                return (partial if isinstance(partial, WeightedSum) else _on_cpu(partial)), report
+                return self._collected(round, *live.update(round, assignment, self._stop_of(round)))
         except Exception as error:  # whatever a party's code raises is data: it costs this agent this round
             return _failure(name, error)
+
+    def _together(self, round: Round, group: Sequence[Assignment], layers: Sequence[Layer]) -> Iterator[_Outcome]:
+        lives = [self._agents[assignment.agent] for assignment in group]
+        try:
+            stop = self._stop_of(round)
+            turns = [live.begin(round, assignment, stop) for live, assignment in zip(lives, group, strict=True)]
+            problems, states = [turn.problem for turn in turns], [turn.state["learner"] for turn in turns]
+            stacked = Stacked(layers, lives[0].model.spec, len(lives), self._device)
+            learner, local = lives[0].agent.learner, turns[0].round
+            learned = learner.update_together(problems, stacked, turns[0].params, states, local)
+        except Exception as error:  # as above, of all that learn together
+            yield from (_failure(assignment.agent, error) for assignment in group)
+            return
+        for live, turn, outcome in zip(lives, turns, learned, strict=True):
+            try:
+                if isinstance(outcome, UpdateError):
+                    raise outcome
+                yield self._collected(round, *live.finish(turn, *outcome))
+            except Exception as error:  # as above
+                yield _failure(live.agent.name, error)
+
+    def _collected(self, round: Round, update: Update, report: AgentReport) -> tuple[Partial, AgentReport]:
+        if report.norm > (most := self._session.max_norm):
+            raise UpdateError(
+                f"agent {report.agent!r} round {round.index}: the delta has norm {report.norm:.3g}, above "
+                f"FailureConfig.max_norm={most:g}; it is kept out of the sum"
+            )
+        partial = self._aggregator.collect(update, round)
+        return (partial if isinstance(partial, WeightedSum) else _on_cpu(partial)), report
+
+    def _stop_of(self, round: Round) -> Callable[[], bool]:
+        return lambda: self._stopped >= (round.index, round.attempt) or self._overdue()
 
     def stop(self, index: int, attempt: int) -> None:
         """Make running updates of this attempt at a round end at their next batch; safe from another thread."""
@@ -162,16 +225,22 @@ class Host:
                     outcomes[name] = _failure(name, error)
         return outcomes
 
-    def save(self, storage: Storage, last_rounds: Mapping[str, int]) -> list[Failure]:
-        """Store what each of these agents remembers of its last committed round, or before it if that was lost.
+    def hold(self, last_rounds: Mapping[str, int]) -> list[Failure]:
+        """Take hold of what each of these agents remembers of its last committed round, or before it if that was lost.
 
-        Returns: The agents that are not open here, and so store nothing.
+        Returns: The agents that are not open here, and so hold nothing.
         """
-        for name, last_round in last_rounds.items():
-            kept = self._agents[name].kept(last_round) if name in self._agents else 0
-            if kept:
-                save_state(storage, name, {"round": kept, "state": _on_cpu(self._agents[name].state(kept))})
+        kept = {name: self._agents[name].kept(last) for name, last in last_rounds.items() if name in self._agents}
+        self._held = {
+            name: {"round": round, "state": self._agents[name].state(round)} for name, round in kept.items() if round
+        }
         return [failure for name, failure in self._refused.items() if name in last_rounds]
+
+    def write(self, storage: Storage) -> None:
+        """Store what is held; rounds may go on meanwhile, as nothing remembered is ever written into."""
+        held, self._held = self._held, {}
+        for name, memory in held.items():
+            save_state(storage, name, _on_cpu(memory))
 
     def restore(self, storage: Storage, names: Sequence[str]) -> None:
         """Load what these agents stored."""
@@ -179,6 +248,13 @@ class Host:
             stored = load_state(storage, name)
             if stored is not None and name in self._agents:
                 self._agents[name].restore(stored["round"], stored["state"])
+
+
+def _evenly(group: list[Assignment], most: int) -> list[list[Assignment]]:
+    """A list cut into as few parts of at most this many as there can be, about as long each."""
+    count = -(-len(group) // most)
+    bounds = [len(group) * part // count for part in range(count + 1)]
+    return [group[start:stop] for start, stop in pairwise(bounds)]
 
 
 def _failure(agent: str, error: Exception) -> Failure:

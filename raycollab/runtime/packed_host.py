@@ -21,7 +21,7 @@ class PackedHost:
         self._broadcast, self._upload = session.broadcast, session.upload
         self._host = Host(session, agents, device)
         self.open, self.stop = self._host.open, self._host.stop
-        self.save, self.restore = self._host.save, self._host.restore
+        self.hold, self.write, self.restore = self._host.hold, self._host.write, self._host.restore
 
     def run(self, packed_round: Any, block: Block, seed: int) -> Any:
         """See Host.run."""

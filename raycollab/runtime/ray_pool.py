@@ -1,57 +1,23 @@
 """Hosts as Ray actors. Every wait has a timeout; a dead or late actor costs its agents one round."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import ActorUnschedulableError, NodeDiedError, OutOfMemoryError, RayActorError, WorkerCrashedError
 
 from raycollab.agent import Agent, Offer
+from raycollab.config import FailureConfig
 from raycollab.errors import ResourceError, RunFolderError
 from raycollab.metrics import Statistics
-from raycollab.runtime.actors import HostActor
-from raycollab.runtime.host import BlockResult, Session
-from raycollab.runtime.placement import Placement, available
-from raycollab.runtime.pool import Collected, Layout, Pool, collect
+from raycollab.runtime.host import Block, BlockResult
+from raycollab.runtime.inspection import inspected
+from raycollab.runtime.placement import available
+from raycollab.runtime.pool import Collected, Pool, Stop, collect
+from raycollab.runtime.ray_hosts import Gone, HostSpecs, RayHosts, ask
 from raycollab.runtime.wire import num_bytes, pack, unpack
 from raycollab.storage import Storage
 from raycollab.types import AgentCard, Assignment, Failure, Round
-
-_GONE = (RayActorError, ActorUnschedulableError, NodeDiedError, OutOfMemoryError, WorkerCrashedError)
-
-
-class _Gone(Failure):
-    """The host's process is gone: it is started again before its agents are asked again."""
-
-
-_NOT_BACK = _Gone("", "ActorUnavailableError", "its actor died, and the one that replaces it is still starting")
-
-
-@dataclass(frozen=True)
-class HostSpecs:
-    """How to start the actors, and start a dead one again: references only, so that it travels cheaply."""
-
-    layout: Layout
-    placement: Placement
-    session: Any  # reference to a Session
-    agents: tuple[Any, ...]  # a reference to each host's agents
-
-    @classmethod
-    def put(cls, layout: Layout, placement: Placement, session: Session, agents: Sequence[Agent]) -> "HostSpecs":
-        """Put what the hosts need into the object store, each host's agents apart."""
-        groups: list[list[Agent]] = [[] for _ in range(layout.num_hosts)]
-        for index, agent in enumerate(agents):
-            groups[layout.host_of(index)].append(agent)
-        return cls(layout, placement, ray.put(session), tuple(ray.put(group) for group in groups))
-
-    def start(self, host: int) -> ActorHandle:
-        """Start one actor; returns at once."""
-        place = self.placement
-        reserve = {"num_cpus": place.cpus_per_host, "num_gpus": place.gpus_per_host}
-        actor = ray.remote(concurrency_groups={"control": 1}, max_restarts=0, **reserve)(HostActor)
-        return actor.remote([self.session, self.agents[host]], place.gpus_per_host)
 
 
 class RayPool(Pool):
@@ -60,198 +26,195 @@ class RayPool(Pool):
     Args:
         specs: How to start them.
         handles: The actors, already starting.
-        start_timeout_s: For actors to start and shards to open.
-        round_timeout_s: For a round, after which late agents are left out.
+        policy: How long to wait, and what to do about actors that die.
     """
 
-    def __init__(
-        self, specs: HostSpecs, handles: Sequence[ActorHandle], *, start_timeout_s: float, round_timeout_s: float
-    ):
-        self._specs = specs
+    def __init__(self, specs: HostSpecs, handles: Sequence[ActorHandle], policy: FailureConfig):
+        self.hosts = RayHosts(specs, handles, policy)
         self._layout = specs.layout
         session = ray.get(specs.session)
         self._broadcast, self._upload = session.broadcast, session.upload
-        self._handles = list(handles)
-        self._start_timeout_s = start_timeout_s
-        self._round_timeout_s = round_timeout_s
-        self._dead: set[int] = set()
-        self._starting: dict[int, Any] = {}  # of dead hosts, references to the answer of their replacement
-        self._offer: Offer | None = None
-        self._saved: Storage | None = None
+        self._policy = policy
 
     def open(self, offer: Offer) -> list[AgentCard | Failure]:
-        """Open all hosts side by side; an actor that has not started in time is a ResourceError of its agents."""
-        self._offer = offer
-        refs = {host: handle.open.remote(offer) for host, handle in enumerate(self._handles)}
+        """Open all hosts side by side; an actor that has not started in time is a ResourceError of its agents.
+
+        An actor that is gone, as after the death of an earlier driver, is replaced first.
+        """
+        self.hosts.offer = offer
+        handles = self.hosts.handles
+        answers = ask({host: handles[host].open.remote(offer) for host in handles}, self._policy.start_timeout_s)
+        gone = [host for host, answer in answers.items() if isinstance(answer, Gone)]
+        again = {host: self.hosts.restart(host).open.remote(offer) for host in gone}
+        answers |= ask(again, self._policy.start_timeout_s)
         outcomes: list[AgentCard | Failure] = []
-        for host, answer in self._ask(refs, self._start_timeout_s).items():
+        for host, answer in answers.items():
             if isinstance(answer, Failure):
-                outcomes += [self._not_started(name, answer) for name in self._names_of(host)]
+                outcomes += [self._not_started(name, answer) for name in self._layout.names_of(host)]
             else:
                 outcomes += answer
         return outcomes
 
+    def add(self, agent: Agent, offer: Offer, slot: int) -> AgentCard | Failure:
+        """Start one more actor; it stays only if the agent could be opened."""
+        host = self._layout.num_hosts + slot
+        opening = self.hosts.add(host, agent).open.remote(offer)
+        answer = ask({host: opening}, self._policy.start_timeout_s)[host]
+        outcome = self._not_started(agent.name, answer) if isinstance(answer, Failure) else answer[0]
+        if isinstance(outcome, Failure):
+            self.hosts.remove(host)
+        else:
+            self._layout = self._layout.with_agent(agent.name, slot)
+            self.hosts.names_of = self._layout.names_of
+        return outcome
+
     def _not_started(self, agent: str, failure: Failure) -> Failure:
         if failure.error != "Timeout":
             return Failure(agent, failure.error, failure.message)
-        place = self._specs.placement
+        place = self.hosts.specs.placement
         message = (
-            f"its actor did not start within start_timeout_s={self._start_timeout_s:g}; it asks for "
+            f"its actor did not start within start_timeout_s={self._policy.start_timeout_s:g}; it asks for "
             f"{place.cpus_per_host:g} CPU and {place.gpus_per_host:g} GPU, available now: {available()}"
         )
         return Failure(agent, ResourceError.__name__, message)
 
-    def run(self, round: Round, assignments: Sequence[Assignment]) -> Collected:
+    def run(
+        self, round: Round, assignments: Sequence[Assignment], *, enough: int | None = None, stop: Stop = lambda: False
+    ) -> Collected:
         """Run blocks on their hosts; collect until the deadline."""
         blocks = self._layout.blocks_of(assignments)
         hosts = {block.index: self._layout.host_of_block(block.index) for block in blocks}
-        self._revive(hosts.values())
+        self.hosts.revive(hosts.values())
         sent, size = self._sent(round)
         refs: dict[int, Any] = {}
         for block in blocks:
-            if hosts[block.index] not in self._dead:
+            if self.hosts.is_up(hosts[block.index]):
                 seed = round.seed_for("up", round.base_version, block.index)
-                refs[block.index] = self._handles[hosts[block.index]].run.remote(sent, block, seed)
-        answers = self._ask(refs, self._round_timeout_s)
+                refs[block.index] = self.hosts.handles[hosts[block.index]].run.remote(sent, block, seed)
+        answers = ask(
+            refs,
+            self._policy.round_timeout_s,
+            until=lambda answers: stop() or (enough is not None and _reported(answers) >= enough),
+            each=enough is not None,
+        )
+        surplus = enough is not None and _reported(answers) >= enough
+        decisions = self._decided(answers, refs, hosts, (round.index, round.attempt), surplus)
         results: list[BlockResult] = []
-        bytes_up = 0
         for block in blocks:
-            answer = answers.get(block.index, _NOT_BACK)
-            if isinstance(answer, Failure):
-                failures = tuple(Failure(a.agent, answer.error, answer.message) for a in block.assignments)
-                results.append(BlockResult(block.index, None, (), failures))
-                self._note(hosts[block.index], answer, round)
-            else:
-                bytes_up += num_bytes(answer)
-                results.append(unpack(answer, self._upload))
+            host = hosts[block.index]
+            answer = answers.get(block.index) or self.hosts.absence(host)
+            if not isinstance(answer, Failure):
+                spec = self.hosts.offer.spec  # type: ignore[union-attr]
+                results.append(inspected(unpack(answer, self._upload), block, round, spec))
+            elif not (surplus and answer.error == "Timeout"):
+                results.append(_lost(block, answer, answer.decision or decisions.get(host, "")))
+        bytes_up = sum(num_bytes(answer) for answer in answers.values() if not isinstance(answer, Failure))
         return collect(results, bytes_up, size * len(set(map(hosts.get, refs))))
+
+    def _decided(
+        self,
+        answers: Mapping[int, Any],
+        refs: Mapping[int, Any],
+        hosts: Mapping[int, int],
+        round: tuple[int, int],
+        surplus: bool,
+    ) -> dict[int, str]:
+        """What is done about each host that did not answer for all of its blocks."""
+        decisions: dict[int, str] = {}
+        for host in {hosts[index] for index in answers}:
+            lost = {index: answer for index, answer in answers.items() if hosts[index] == host and _failed(answer)}
+            if not lost:
+                self.hosts.answered(host)
+            elif surplus and all(answer.error == "Timeout" for answer in lost.values()):
+                self.hosts.handles[host].stop.remote(*round)
+            else:
+                worst = max(lost.values(), key=lambda answer: isinstance(answer, Gone))
+                decisions[host] = self.hosts.failed(host, worst, [refs[index] for index in lost], round)
+        return decisions
 
     def validate(self, round: Round, last_rounds: Mapping[str, int]) -> dict[str, Statistics | Failure]:
         """Score on all hosts side by side."""
         sent, _ = self._sent(round)
-        groups = {
-            host: names for host, names in self._layout.by_host(list(last_rounds)).items() if host not in self._dead
-        }
+        groups = self._layout.by_host(list(last_rounds))
         refs = {
-            host: self._handles[host].validate.remote(sent, {n: last_rounds[n] for n in names})
+            host: self.hosts.handles[host].validate.remote(sent, {n: last_rounds[n] for n in names})
             for host, names in groups.items()
+            if self.hosts.is_up(host)
         }
-        absent = set(last_rounds) - {name for names in groups.values() for name in names}
-        outcomes: dict[str, Statistics | Failure] = {
-            name: Failure(name, _NOT_BACK.error, _NOT_BACK.message) for name in absent
-        }
-        for host, answer in self._ask(refs, self._round_timeout_s).items():
+        answers = ask(refs, self._policy.round_timeout_s)
+        outcomes: dict[str, Statistics | Failure] = {}
+        for host, names in groups.items():
+            answer = answers.get(host) or self.hosts.absence(host)
             if isinstance(answer, Failure):
-                self._note(host, answer, round)
-                outcomes.update({name: Failure(name, answer.error, answer.message) for name in groups[host]})
+                if host in refs:
+                    self.hosts.failed(host, answer, [refs[host]], (round.index, round.attempt))
+                outcomes |= {name: Failure(name, answer.error, answer.message) for name in names}
             else:
-                outcomes.update(answer)
+                outcomes |= {name: answer[name] for name in names}
         return outcomes
 
-    def save(self, storage: Storage, last_rounds: Mapping[str, int]) -> list[Failure]:
-        """Save on the agents' side, all hosts side by side; a dead one is replaced first and saves what it restored.
-
-        Raises: RunFolderError if a host cannot write.
-        """
+    def save(self, storage: Storage, last_rounds: Mapping[str, int]) -> Callable[[], list[Failure]]:
+        """Save on the agents' side, all hosts side by side; a dead one is replaced first and saves what it restored."""
         groups = self._layout.by_host(list(last_rounds))
-        self._revive(groups)
-        refs = {
-            host: self._handles[host].save.remote(storage, {name: last_rounds[name] for name in names})
-            for host, names in groups.items()
-            if host not in self._dead
-        }
-        answers = self._ask(refs, self._round_timeout_s)
-        failures: list[Failure] = []
+        self.hosts.revive(groups)
+        refs: dict[int, Any] = {}
         for host, names in groups.items():
-            answer = answers.get(host, _NOT_BACK)
-            if not isinstance(answer, Failure):
-                failures += answer
-                continue
-            if not isinstance(answer, _Gone) and answer.error != "Timeout":
-                raise RunFolderError(answer.message)
-            self._dead |= {host} if isinstance(answer, _Gone) else set()
-            failures += [Failure(name, answer.error, answer.message) for name in names]
-        return failures
+            if self.hosts.is_up(host):
+                handle = self.hosts.handles[host]
+                held = handle.hold.remote({name: last_rounds[name] for name in names})
+                refs[host] = handle.write.remote(storage, held)
+
+        absent = {host: self.hosts.absence(host) for host in groups if host not in refs}
+
+        def wait() -> list[Failure]:
+            answers = {**absent, **ask(refs, self._policy.round_timeout_s)}
+            failures: list[Failure] = []
+            for host, answer in answers.items():
+                if not isinstance(answer, Failure):
+                    failures += answer
+                elif host in absent or isinstance(answer, Gone) or answer.error == "Timeout":
+                    failures += [Failure(name, answer.error, answer.message) for name in groups[host]]
+                else:
+                    raise RunFolderError(answer.message)
+            return failures
+
+        return wait
 
     def restore(self, storage: Storage, names: Sequence[str]) -> None:
         """Restore on the agents' side, all hosts side by side.
 
         Raises: RunFolderError if a host cannot read.
         """
-        refs = {
-            host: self._handles[host].restore.remote(storage, group)
-            for host, group in self._layout.by_host(names).items()
-        }
-        for host, answer in self._ask(refs, self._start_timeout_s).items():
+        groups = self._layout.by_host(names)
+        refs = {host: self.hosts.handles[host].restore.remote(storage, group) for host, group in groups.items()}
+        for host, answer in ask(refs, self._policy.start_timeout_s).items():
             if isinstance(answer, Failure):
-                raise RunFolderError(f"{', '.join(self._names_of(host))}: {answer.message}")
+                raise RunFolderError(f"{', '.join(groups[host])}: {answer.message}")
 
     def saved_at(self, storage: Storage) -> None:
         """Restore the agents of a revived actor from here."""
-        self._saved = storage
+        self.hosts.saved = storage
 
     def close(self) -> None:
         """End all actors."""
-        for handle in self._handles:
-            ray.kill(handle)
+        self.hosts.close()
 
     def _sent(self, round: Round) -> tuple[Any, int]:
         """A reference to the packed round, and its size."""
         packed = pack(round, self._broadcast, seed=round.seed_for("down", round.base_version))
         return ray.put(packed), num_bytes(packed)
 
-    def _ask(self, refs: dict[int, Any], timeout_s: float) -> dict[int, Any]:
-        """Answers by key; one that fails or is late becomes a Failure without an agent."""
-        if not refs:
-            return {}
-        places = {ref: key for key, ref in refs.items()}
-        done, _ = ray.wait(list(places), num_returns=len(places), timeout=timeout_s)
-        answers: dict[int, Any] = {key: Failure("", "Timeout", f"no answer within {timeout_s:.0f} s") for key in refs}
-        for ref in done:
-            try:
-                answers[places[ref]] = ray.get(ref, timeout=timeout_s)
-            except Exception as error:  # the actor's death or any error of its own: data for the failure policy
-                answers[places[ref]] = _failure(error)
-        return answers
 
-    def _note(self, host: int, failure: Failure, round: Round) -> None:
-        """Tell a late host to stop; remember a dead one."""
-        if failure.error == "Timeout":
-            self._handles[host].stop.remote(round.index, round.attempt)
-        elif isinstance(failure, _Gone):
-            self._dead.add(host)
-
-    def _revive(self, hosts: Iterable[int]) -> None:
-        """Start those of these hosts that are dead again, side by side, with what their agents last stored.
-
-        The first try may take start_timeout_s. A replacement that is not there by then goes on starting while rounds go
-        on without its agents, and takes its place in the first round that finds it ready.
-        """
-        waiting = set(hosts) & self._starting.keys()
-        started = (set(hosts) & self._dead) - waiting
-        for host in started:
-            ray.kill(self._handles[host])
-            self._handles[host] = self._specs.start(host)
-            self._starting[host] = self._handles[host].open.remote(self._offer)
-        answers = self._ask({host: self._starting[host] for host in waiting}, 0.0)
-        answers |= self._ask({host: self._starting[host] for host in started}, self._start_timeout_s)
-        ready = {host for host, answer in answers.items() if not isinstance(answer, Failure)}
-        restored: dict[int, Any] = {}
-        if self._saved is not None:
-            restoring = {host: self._handles[host].restore.remote(self._saved, self._names_of(host)) for host in ready}
-            restored = self._ask(restoring, self._start_timeout_s)
-        for host, answer in answers.items():
-            if not (isinstance(answer, Failure) and answer.error == "Timeout"):
-                del self._starting[host]
-            if host in ready and not isinstance(restored.get(host), Failure):
-                self._dead.discard(host)
-
-    def _names_of(self, host: int) -> list[str]:
-        return self._layout.by_host(self._layout.names).get(host, [])
+def _failed(answer: Any) -> bool:
+    return isinstance(answer, Failure)
 
 
-def _failure(error: Exception) -> Failure:
-    cause = getattr(error, "cause", None) or error
-    lines = str(cause).strip().splitlines() or [""]
-    kind = _Gone if isinstance(error, _GONE) else Failure
-    return kind("", type(cause).__name__, lines[0] if len(lines) == 1 else f"{lines[0]} {lines[-1].strip()}")
+def _reported(answers: Mapping[int, Any]) -> int:
+    """How many agents have answered."""
+    return sum(len(getattr(answer, "reports", ())) for answer in answers.values())
+
+
+def _lost(block: Block, failure: Failure, decision: str) -> BlockResult:
+    """The result of a block whose host did not answer."""
+    failures = tuple(Failure(a.agent, failure.error, failure.message, decision) for a in block.assignments)
+    return BlockResult(block.index, None, (), failures)

@@ -11,7 +11,7 @@ from raycollab.callbacks import Progress
 from raycollab.callbacks.progress import summarised
 from raycollab.metrics import Confusion, Statistics
 from raycollab.result import Result
-from raycollab.types import AgentCard, AgentReport, Begun, Failure, RoundReport, Started
+from raycollab.types import AgentCard, AgentReport, Begun, Failure, Notice, RoundReport, Started
 
 ROW = {"round": 1, "examples": 40, "loss": 0.5, "norm": 1.0, "seconds": 0.25, "bytes_sent": 100, "failure": ""}
 
@@ -39,13 +39,17 @@ def test_a_line_on_each_agent_and_what_they_agreed_on(screen):
 def test_a_line_per_round_and_one_per_thing_that_went_wrong(screen):
     progress, text = screen
     progress.on_start(started("north", "south"))
-    failures = (Failure("south", "Timeout", "no answer within 5 s"),)
+    failures = (Failure("south", "Timeout", "no answer within 5 s", "left out of this round"),)
     report = RoundReport(
         1, {"accuracy": 0.5}, 0.7, 0.1, 1_000_000, 500_000, (AgentReport("north"),), failures, notes=("north: [b]late",)
     )
-    progress.on_round(report)
+    retried = (Failure("north", "KeyError", "KeyError: 'x'", "asked again"),)
+    progress.on_notice(Notice("the driver's process died"))
+    progress.on_round(replace(report, retried=retried))
+    assert "the driver's process died\n" in text.getvalue()
+    assert "  north: KeyError: 'x'; asked again\n" in text.getvalue()
     assert "round   1/5  train loss 0.7000  accuracy 0.5000  1 agents  1.50 MB  0.10 s" in text.getvalue()
-    assert "left out: south: no answer within 5 s" in text.getvalue()
+    assert "  south: Timeout: no answer within 5 s; left out of this round\n" in text.getvalue()
     assert "north: [b]late" in text.getvalue()
 
 

@@ -45,3 +45,13 @@ def run(line, folder):
     done = subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def test_the_experiment_on_text_runs(tmp_path):
+    turns = {"speaker": ["ann", "bob"] * 30, "text": ["Who is there?", "Nay, answer me."] * 30}
+    pq.write_table(pa.table(turns), tmp_path / "turns.parquet")
+    (tmp_path / "test.txt").write_text("Who is there?\nNay, answer me.\n" * 5)
+    (tmp_path / "speakers.yaml").write_text(blocks("yaml")[1])
+    output = run("raycollab run speakers.yaml --scaling.pool=local", tmp_path)
+    assert re.search(r"party-0 +Optimizer +26 examples \(3 for validation\), 0 rejected, +windows of 16", output)
+    assert "bits_per_character" in output

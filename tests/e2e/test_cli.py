@@ -183,7 +183,18 @@ def test_both_ways_to_call_it():
     assert b"--run.num_rounds=5" in texts[0]
 
 
-def test_interrupted_runs_end_with_130_and_can_be_resumed(tmp_path, capsys):
+def test_a_second_interruption_ends_with_130(monkeypatch, capsys):
+    """Who does not wait for the round to end: nothing is promised but the code."""
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("raycollab.fitting.run_experiment", interrupted)
+    assert main(["run", "--scaling.pool=local"]) == 130
+    assert capsys.readouterr().err == "raycollab: interrupted\n"
+
+
+def test_interrupted_runs_end_with_3_and_can_be_resumed(tmp_path, capsys):
     run = tmp_path / "long"
     settings = ("--run.num_rounds=2000", "--run.target=null", f"--run.dir={tmp_path}", "--run.name=long")
     process = subprocess.Popen(
@@ -197,9 +208,10 @@ def test_interrupted_runs_end_with_130_and_can_be_resumed(tmp_path, capsys):
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    remedy = f"what was committed is kept; continue with `raycollab resume {run}`"
-    assert errors.decode() == f"raycollab: interrupted\nraycollab: {remedy}\n"
+    assert process.returncode == 3
     done = int(max(path.name for path in run.glob("checkpoints/0*")))
+    remedy = f"what was committed is kept; continue with `raycollab resume {run}`"
+    stopped = f"raycollab: Interrupted: stopped after round {done}, which is kept"
+    assert errors.decode() == f"{stopped}\nraycollab: {remedy}\n"
     assert main(["resume", str(run), f"--run.num_rounds={done + 1}"]) == 0
     assert f"resumed after round {done}" in " ".join(capsys.readouterr().out.split())

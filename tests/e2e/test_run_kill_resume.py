@@ -74,12 +74,12 @@ def reference(tmp_path_factory):
 @pytest.mark.parametrize(
     ("place", "durable"),
     [
-        pytest.param("append 1", None, id="before the first round is in the journal"),
-        pytest.param("append 3", None, id="before the first checkpoint"),
-        pytest.param("torn 5", 3, id="in the middle of a line of the journal"),
-        pytest.param("checkpoints/.tmp-000006/agents/party-7.safetensors", 3, id="between two agents' states"),
-        pytest.param("checkpoints/.tmp-000006/state.json", 3, id="before a checkpoint is whole"),
-        pytest.param("model/config.json", 8, id="while the model is written"),
+        pytest.param("append 1", {None}, id="before the first round is in the journal"),
+        pytest.param("append 3", {None}, id="before the first checkpoint"),
+        pytest.param("torn 5", {None, 3}, id="in the middle of a line of the journal"),  # round 3 may be half-written
+        pytest.param("checkpoints/.tmp-000006/agents/party-7.safetensors", {3}, id="between two agents' states"),
+        pytest.param("checkpoints/.tmp-000006/state.json", {3}, id="before a checkpoint is whole"),
+        pytest.param("model/config.json", {8}, id="while the model is written"),
     ],
 )
 def test_killed_in_one_process(reference, tmp_path, place, durable):
@@ -91,7 +91,7 @@ def test_killed_in_one_process(reference, tmp_path, place, durable):
     )  # fmt: skip
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
     kept = sorted(int(path.name) for path in (run / "checkpoints").glob("[0-9]*"))
-    assert (kept or [None])[-1] == durable
+    assert (kept or [None])[-1] in durable
     assert not (run / "result.json").exists()
     assert main(["resume", str(run)]) == 0
     assert_same(run, reference)

@@ -21,7 +21,8 @@ from raycollab.modes import Synchronous
 from raycollab.population import Parties
 from raycollab.runtime.placement import place
 from raycollab.runtime.pool import Layout, LocalPool
-from raycollab.runtime.ray_pool import HostSpecs, RayPool
+from raycollab.runtime.ray_hosts import HostSpecs
+from raycollab.runtime.ray_pool import RayPool
 from raycollab.tasks import ImageClassification
 from raycollab.transforms import Momentum
 
@@ -30,23 +31,23 @@ STATEFUL = SGD(lr=0.1, momentum=0.9, keep_momentum=True)
 
 @dataclass(frozen=True)
 class Moody(SGD):
-    """SGD that in one round does something else than learn.
+    """SGD that in one round, or with 0 in every one, does something else than learn.
 
-    Its mood: "raise", "die", "dawdle" until it is told to stop, or "sleep" through that.
+    Its mood: "raise", "die", "dawdle" until it is told to stop, "sleep" through that, or "hang" for ever.
     """
 
     mood: str = "raise"
     in_round: int = 2
 
     def update(self, problem, params, state, round):
-        if round.index == self.in_round:
+        if self.in_round in (0, round.index):
             self._misbehave(problem)
         return super().update(problem, params, state, round)
 
     def _misbehave(self, problem):
         if self.mood == "die":
             os._exit(1)
-        time.sleep(6 if self.mood == "sleep" else 0)
+        time.sleep({"sleep": 6, "hang": 3600}.get(self.mood, 0))
         while self.mood == "dawdle" and not problem.stop():
             time.sleep(0.02)
         raise RoundStopped(f"agent {problem.agent!r} is in a mood")
@@ -54,12 +55,15 @@ class Moody(SGD):
 
 @dataclass(frozen=True)
 class Deadly(Synchronous):
-    """Ends its process, the driver's, when it plans what comes after a version."""
+    """Ends its process, the driver's, when it plans what comes after a version: each time, or once if given a mark."""
 
     version: int = 1
+    mark: str = ""
 
     def assign(self, selected, state, *, version, seed):
-        if version == self.version:
+        if version == self.version and not (self.mark and os.path.exists(self.mark)):
+            if self.mark:
+                open(self.mark, "x").close()
             os._exit(1)
         return super().assign(selected, state, version=version, seed=seed)
 
@@ -85,7 +89,9 @@ def moody(mood, in_round=2):
     return Moody(lr=0.1, momentum=0.9, keep_momentum=True, mood=mood, in_round=in_round)
 
 
-def experiment(*learners, round_timeout_s=60.0, start_timeout_s=120.0, on_agent_failure="replace", **scaling):
+def experiment(
+    *learners, round_timeout_s=60.0, start_timeout_s=120.0, on_agent_failure="replace", failure=None, **scaling
+):
     """One agent per learner on a third of digits or less, Momentum on the driver, a checkpoint every round."""
     shards = Digits("train").split(IID(num_parts=max(3, len(learners))))
     agents = tuple(Agent(f"agent-{i}", shards[i], learner) for i, learner in enumerate(learners))
@@ -98,7 +104,10 @@ def experiment(*learners, round_timeout_s=60.0, start_timeout_s=120.0, on_agent_
         run=RunConfig(num_rounds=4),
         scaling=ScalingConfig(**scaling),
         failure=FailureConfig(
-            round_timeout_s=round_timeout_s, start_timeout_s=start_timeout_s, on_agent_failure=on_agent_failure
+            round_timeout_s=round_timeout_s,
+            start_timeout_s=start_timeout_s,
+            on_agent_failure=on_agent_failure,
+            **(failure or {}),
         ),
         checkpoint=CheckpointConfig(every=1),
     ).resolved()
@@ -114,9 +123,7 @@ class OnRay:
         specs = HostSpecs.put(layout, placement, experiment.session(), experiment.members())
         self.handles = [specs.start(host) for host in range(layout.num_hosts)]
         policy = experiment.failure
-        self.pool = RayPool(
-            specs, self.handles, start_timeout_s=policy.start_timeout_s, round_timeout_s=policy.round_timeout_s
-        )
+        self.pool = RayPool(specs, self.handles, policy)
         self.driver = Driver(experiment.plan(), self.pool, RunFolder.create(str(folder), "on-ray"))
 
     def __enter__(self):

@@ -12,7 +12,8 @@ import raycollab as rc
 from raycollab.checkpoint import RunFolder
 from raycollab.runtime.placement import place
 from raycollab.runtime.pool import Layout
-from raycollab.runtime.ray_pool import HostSpecs, RayPool
+from raycollab.runtime.ray_hosts import HostSpecs
+from raycollab.runtime.ray_pool import RayPool
 
 from ..contracts.rows import CODECS, MODES, SELECTIONS, instances, short
 from ..contracts.support import ONE_STEP, digits, train
@@ -59,7 +60,7 @@ def test_actors_have_the_bits_of_one_process(settings, handles, tmp_path):
     for handle, agents in zip(handles, specs.agents, strict=True):
         again = handle.__ray_call__.remote(lambda self, parts: self.__init__(parts, 0.0), [specs.session, agents])
         ray.get(again, timeout=60)
-    pool = RayPool(specs, handles, start_timeout_s=60, round_timeout_s=60)
+    pool = RayPool(specs, handles, rc.FailureConfig(start_timeout_s=300, round_timeout_s=300))
     driver = rc.Driver(experiment.plan(), pool, RunFolder.create(str(tmp_path)))
     driver.start()
     reports = list(driver.rounds())

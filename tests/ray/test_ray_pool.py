@@ -2,6 +2,7 @@
 
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 import ray
@@ -10,6 +11,7 @@ import torch
 from raycollab.checkpoint import load_state
 from raycollab.errors import ResourceError, RunFolderError
 from raycollab.fitting import run_experiment
+from raycollab.modes import Synchronous
 from raycollab.storage import Storage
 
 from . import support
@@ -102,13 +104,14 @@ def test_a_replacement_that_finds_no_place_does_not_hold_up_the_rounds(tmp_path)
     """Only the first round waits for it, for start_timeout_s; it takes its place once there is one."""
     with OnRay(experiment(STATEFUL, STATEFUL), tmp_path) as on_ray:
         on_ray.driver.step()
-        on_ray.pool._start_timeout_s = 4.0  # the first start may take longer on a busy machine
+        short = replace(on_ray.pool._policy, start_timeout_s=4.0)  # the first start may take longer on a busy machine
+        on_ray.pool.hosts._policy = short
         on_ray.kill(1)
         taken = ray.remote(num_cpus=7.7)(Occupant).remote()
         ray.get(taken.ready.remote(), timeout=30)
         reports = [on_ray.driver.step() for _ in range(3)]
         ray.kill(taken)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while reports[-1].failures and time.monotonic() < deadline:
             time.sleep(0.2)
             reports.append(on_ray.driver.step())
@@ -128,7 +131,7 @@ def test_an_agent_that_cannot_store_its_state_keeps_what_was_stored(tmp_path):
         stored = {name: load_state(folder.agents_of(2), name)["round"] for name in ("agent-0", "agent-1")}
     assert first.notes == ()
     assert failures(second) == {"agent-1": "Timeout"}
-    note = "agent-1: its state of this round is not in the checkpoint: no answer within 2 s"
+    note = "agent-1: its state of round 2 is not in the checkpoint: no answer within 2 s"
     assert second.notes[-1].startswith(note)
     assert stored == {"agent-0": 2, "agent-1": 1}
 
@@ -167,8 +170,40 @@ def test_states_that_cannot_be_written_or_read_end_the_run(tmp_path):
     with OnRay(experiment(STATEFUL), tmp_path) as on_ray:
         on_ray.driver.step()
         with pytest.raises(RunFolderError, match=r"file/agents/agent-0.safetensors: .* RunConfig.dir"):
-            on_ray.pool.save(Storage(str(tmp_path / "file" / "agents")), {"agent-0": 1})
+            on_ray.pool.save(Storage(str(tmp_path / "file" / "agents")), {"agent-0": 1})()
         kept = on_ray.driver.folder.agents_of(1)
         kept.write_bytes("agent-0.safetensors", b"damaged")
         with pytest.raises(RunFolderError, match=r"agent-0.safetensors is damaged: .* delete this file"):
             on_ray.pool.restore(kept, ["agent-0"])
+
+
+def test_an_agent_that_hangs_is_replaced_when_it_is_late_again(tmp_path):
+    """It never looks whether it is to stop: late once, late again, then in a new process with what it had stored."""
+    with OnRay(experiment(STATEFUL, moody("hang"), round_timeout_s=3), tmp_path) as on_ray:
+        reports = [on_ray.driver.step() for _ in range(4)]
+    assert [failures(report) for report in reports[1:]] == [{"agent-1": "Timeout"}, {"agent-1": "Timeout"}, {}]
+    assert reports[1].failures[0].decision == "told to stop; asked again in the next round"
+    assert "taken to hang; its actor is replaced" in reports[2].failures[0].decision
+    assert not any(report.fresh for report in reports[3].agents)
+
+
+def test_replacements_that_die_as_well_are_given_up(tmp_path):
+    """Each round is the death of one more, until there were max_restarts; the others go on."""
+    policy = {"max_restarts": 2, "restart_backoff_s": 0.0}
+    with OnRay(experiment(STATEFUL, *[replace(moody("die"), in_round=0)], failure=policy), tmp_path) as on_ray:
+        reports = [on_ray.driver.step() for _ in range(4)]
+    found = [report.failures[0].decision for report in reports]
+    given_up = ["given up after 2 replacements in a row", "given up"]
+    assert found == ["its actor is replaced", "its actor is replaced", *given_up]
+
+
+def test_the_round_ends_as_soon_as_enough_have_answered(tmp_path):
+    """Two of three make a round; who dawdles is told to stop, has no row, and is there for the next one."""
+    three = experiment(STATEFUL, moody("dawdle", 1), STATEFUL, failure={"quarantine_after": 1})
+    wanted = replace(three, mode=Synchronous(over_select=0.5), run=replace(three.run, agents_per_round=2))
+    with OnRay(wanted.resolved(), tmp_path) as on_ray:
+        first, second = on_ray.driver.step(), on_ray.driver.step()
+    assert sorted(report.agent for report in first.agents) == ["agent-0", "agent-2"]
+    assert first.failures == ()
+    assert first.seconds < 30
+    assert len(second.agents) >= 2

@@ -170,9 +170,10 @@ def test_validate_asks_those_who_are_named():
 def test_save_and_restore_over_another_number_of_hosts(tmp_path):
     made, round, _ = pool(num_hosts=3, momentum=0.9)
     made.run(round, work(*NAMES))
-    made.save(Storage(str(tmp_path)), dict.fromkeys(NAMES, 1))
+    write = made.save(Storage(str(tmp_path)), dict.fromkeys(NAMES, 1))
     second = replace(round, index=2)
-    expected = made.run(second, work(*NAMES, last_round=1))
+    expected = made.run(second, work(*NAMES, last_round=1))  # goes on before what it began with is written
+    assert write() == []
     other, _, _ = pool(num_hosts=1, momentum=0.9)
     other.restore(Storage(str(tmp_path)), list(NAMES))
     got = other.run(second, work(*NAMES, last_round=1))

@@ -1,0 +1,80 @@
+"""Agents that join and leave between rounds."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from raycollab.agent import Agent, Offer
+from raycollab.aggregation import Aggregator
+from raycollab.errors import ConfigError
+from raycollab.experiment import Plan
+from raycollab.recipe import from_plain, to_plain
+from raycollab.report import start_error
+from raycollab.roster import Roster
+from raycollab.runtime.pool import Pool
+from raycollab.types import AgentCard, Failure
+
+
+class Membership:
+    """Lets agents into a run, and out of it.
+
+    Args:
+        plan: The experiment.
+        pool: The hosts.
+        roster: The members.
+        rule: Merges their updates.
+        offer: What they are to agree to.
+    """
+
+    def __init__(self, plan: Plan, pool: Pool, roster: Roster, rule: Aggregator, offer: Offer):
+        self._plan = plan
+        self._pool = pool
+        self._roster = roster
+        self._rule = rule
+        self._offer = offer
+
+    def join(self, agent: Agent) -> AgentCard:
+        """Start a host with this agent alone, let it agree and open its shard, and make it a member.
+
+        Raises: ConfigError if its name is taken, its learner does not fit the run, or it has no plain form; the error
+            with which it failed to agree or to open its shard.
+        """
+        if agent.name in self._roster.names:
+            raise ConfigError(f"add_agent: there is an agent {agent.name!r} already; give each its own name")
+        recipe = to_plain(agent)
+        card = self._opened(agent, self._roster.num_joined)
+        self._roster.join(card, recipe)
+        return card
+
+    def leave(self, name: str) -> None:
+        """Let an agent go; what it remembers is forgotten.
+
+        Raises: ConfigError if there is no such agent, or too few would be left for a round.
+        """
+        names = self._roster.names
+        if name not in names:
+            raise ConfigError(f"remove_agent: there is no agent {name!r}; the agents are {', '.join(names)}")
+        left = len(names) - 1
+        least = max(1, self._plan.failure.quorum(left), self._rule.min_updates)
+        if left < least:
+            raise ConfigError(f"remove_agent: without {name!r} {left} agents are left, and a round needs {least}")
+        self._roster.leave(name)
+
+    def rejoin(self, joined: Iterable[Mapping[str, Any]]) -> list[AgentCard]:
+        """Start those again that had joined before a run was broken off."""
+        own = (self._plan.task, self._plan.test, *self._plan.chain.steps)
+        trusted = tuple({type(value).__module__.partition(".")[0] for value in own})
+        return [self._opened(from_plain(each["agent"], trusted=trusted), each["slot"]) for each in joined]
+
+    def _opened(self, agent: Agent, slot: int) -> AgentCard:
+        learner = agent.learner
+        lacking = sorted(set(self._rule.needs) - set(learner.sends))
+        lacking += sorted(set(learner.needs) - set(self._plan.needs))
+        if lacking:
+            raise ConfigError(
+                f"agent {agent.name!r}: {type(learner).__name__} does not fit this run, which lacks {lacking}; "
+                f"give it a learner like that of the others"
+            )
+        outcome = self._pool.add(agent, self._offer, slot)
+        if isinstance(outcome, Failure):
+            raise start_error([outcome], 1)
+        return outcome

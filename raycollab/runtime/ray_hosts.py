@@ -1,0 +1,226 @@
+"""The actors of a run: how they start, how they are asked, and how a dead one is replaced."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.actor import ActorHandle
+from ray.exceptions import ActorUnschedulableError, NodeDiedError, OutOfMemoryError, RayActorError, WorkerCrashedError
+
+from raycollab.agent import Agent, Offer
+from raycollab.config import FailureConfig
+from raycollab.runtime.actors import HostActor
+from raycollab.runtime.host import Session
+from raycollab.runtime.placement import Placement
+from raycollab.runtime.pool import Layout
+from raycollab.storage import Storage
+from raycollab.types import Failure
+
+_GONE = (RayActorError, ActorUnschedulableError, NodeDiedError, OutOfMemoryError, WorkerCrashedError)
+_LONGEST_BACKOFF_S = 60.0
+_SLICE_S = 0.5  # after which somebody who waits looks up
+
+
+class Gone(Failure):
+    """The host's process is gone: it is started again before its agents are asked again."""
+
+
+@dataclass(frozen=True)
+class HostSpecs:
+    """How to start the actors, and start a dead one again: references only, so that it travels cheaply."""
+
+    layout: Layout
+    placement: Placement
+    session: Any  # reference to a Session
+    agents: tuple[Any, ...]  # a reference to each host's agents
+
+    @classmethod
+    def put(cls, layout: Layout, placement: Placement, session: Session, agents: Sequence[Agent]) -> "HostSpecs":
+        """Put what the hosts need into the object store, each host's agents apart."""
+        groups: list[list[Agent]] = [[] for _ in range(layout.num_hosts)]
+        for index, agent in enumerate(agents):
+            groups[layout.host_of(index)].append(agent)
+        return cls(layout, placement, ray.put(session), tuple(ray.put(group) for group in groups))
+
+    def start(self, host: int) -> ActorHandle:
+        """Start one of the first actors; returns at once."""
+        return self.start_with(self.agents[host])
+
+    def start_with(self, agents: Any) -> ActorHandle:
+        """Start an actor with the agents behind a reference; returns at once."""
+        place = self.placement
+        reserve = {"num_cpus": place.cpus_per_host, "num_gpus": place.gpus_per_host}
+        groups = {"control": 1, "storage": 1}
+        actor = ray.remote(concurrency_groups=groups, max_restarts=0, **reserve)(HostActor)
+        return actor.remote([self.session, agents], place.gpus_per_host)
+
+
+@dataclass
+class _Down:
+    """A host without a process, or with one that is still starting."""
+
+    not_before: float  # when the next replacement may start
+    answer: Any = None  # reference to that of the replacement
+
+
+class RayHosts:
+    """Actors by the number of their host. None is waited for without a limit.
+
+    A dead one is replaced when its agents are next needed: at once the first time, after a growing pause if its
+    replacements die as well, and no more after `max_restarts` of them in a row.
+
+    Args:
+        specs: How to start them.
+        handles: The first ones, already starting.
+        policy: How long to wait, and how often to try.
+    """
+
+    def __init__(self, specs: HostSpecs, handles: Sequence[ActorHandle], policy: FailureConfig):
+        self.specs = specs
+        self.handles: dict[int, ActorHandle] = dict(enumerate(handles))
+        self.saved: Storage | None = None  # where agents of a replaced actor find what they stored
+        self.offer: Offer | None = None
+        self.names_of = specs.layout.names_of
+        self._agents: dict[int, Any] = dict(enumerate(specs.agents))
+        self._policy = policy
+        self._down: dict[int, _Down] = {}
+        self._replaced: dict[int, int] = {}  # replacements in a row, without an answer in between
+        self._late: dict[int, list[Any]] = {}  # references to answers that did not come in time
+
+    def add(self, host: int, agent: Agent) -> ActorHandle:
+        """Start one more, for an agent that joins."""
+        self._agents[host] = ray.put([agent])
+        self.handles[host] = self.specs.start_with(self._agents[host])
+        return self.handles[host]
+
+    def remove(self, host: int) -> None:
+        """End one whose agent could not join."""
+        ray.kill(self.handles.pop(host))
+
+    def restart(self, host: int) -> ActorHandle:
+        """Start an actor in the place of a dead one."""
+        ray.kill(self.handles[host])
+        self.handles[host] = self.specs.start_with(self._agents[host])
+        return self.handles[host]
+
+    def is_up(self, host: int) -> bool:
+        """Whether its agents can be asked."""
+        return host not in self._down
+
+    def answered(self, host: int) -> None:
+        """It did its work: whatever was wrong with it is over."""
+        self._replaced.pop(host, None)
+        self._late.pop(host, None)
+
+    def failed(self, host: int, failure: Failure, refs: Sequence[Any], round: tuple[int, int]) -> str:
+        """Decide what is done about a host that did not do its work.
+
+        Args:
+            host: Which.
+            failure: What was said instead of an answer.
+            refs: What it still owes.
+            round: Index and attempt that it is told to leave.
+        """
+        if isinstance(failure, Gone):
+            return self._fell(host)
+        if failure.error != "Timeout":
+            return ""
+        owed = self._late.pop(host, [])
+        if owed and len(ray.wait(owed, num_returns=len(owed), timeout=0)[0]) < len(owed):
+            return f"late again without having come back: taken to hang; {self._fell(host)}"
+        self._late[host] = list(refs)
+        self.handles[host].stop.remote(*round)
+        return "told to stop; asked again in the next round"
+
+    def _fell(self, host: int) -> str:
+        times = self._replaced.get(host, 0)
+        pause_s = min(self._policy.restart_backoff_s * 2 ** (times - 1), _LONGEST_BACKOFF_S) if times else 0.0
+        self._down[host] = _Down(time.monotonic() + pause_s)
+        self._late.pop(host, None)
+        if times >= self._policy.max_restarts:
+            return f"given up after {times} replacements in a row"
+        return f"its actor is replaced after {pause_s:.0f} s" if pause_s else "its actor is replaced"
+
+    def absence(self, host: int) -> Failure:
+        """Why a host that is not up cannot be asked."""
+        times, down = self._replaced.get(host, 0), self._down.get(host)
+        if times >= self._policy.max_restarts and down and down.answer is None:
+            why = f"its actor died, as did {times} replacements in a row: max_restarts={self._policy.max_restarts}"
+            return Failure("", "ActorUnavailableError", why, "given up")
+        why = "its actor died, and the one that replaces it is still starting"
+        return Failure("", "ActorUnavailableError", why, "left out until it is there")
+
+    def revive(self, hosts: Iterable[int]) -> None:
+        """Start those of these hosts that are dead again, side by side, with what their agents last stored.
+
+        The first try may take start_timeout_s. A replacement that is not there by then goes on starting while rounds go
+        on without its agents, and takes its place in the first round that finds it ready.
+        """
+        now = time.monotonic()
+        down = {host: self._down[host] for host in set(hosts) & self._down.keys()}
+        waiting = {host: record.answer for host, record in down.items() if record.answer is not None}
+        due = [host for host, record in down.items() if record.answer is None and record.not_before <= now]
+        for host in due:
+            if self._replaced.get(host, 0) < self._policy.max_restarts:
+                self._replaced[host] = self._replaced.get(host, 0) + 1
+                down[host].answer = self.restart(host).open.remote(self.offer)
+        started = {host: down[host].answer for host in due if down[host].answer is not None}
+        answers = ask(waiting, 0.0) | ask(started, self._policy.start_timeout_s)
+        ready = {host for host, answer in answers.items() if not isinstance(answer, Failure)}
+        restored = self._restored(ready)
+        for host, answer in answers.items():
+            if host in ready and not isinstance(restored.get(host), Failure):
+                del self._down[host]
+            elif not (isinstance(answer, Failure) and answer.error == "Timeout"):
+                self._fell(host)
+
+    def _restored(self, hosts: Iterable[int]) -> dict[int, Any]:
+        if self.saved is None:
+            return {}
+        refs = {host: self.handles[host].restore.remote(self.saved, self.names_of(host)) for host in hosts}
+        return ask(refs, self._policy.start_timeout_s)
+
+    def close(self) -> None:
+        """End all actors."""
+        for handle in self.handles.values():
+            ray.kill(handle)
+
+
+def ask(
+    refs: Mapping[int, Any],
+    timeout_s: float,
+    *,
+    until: Callable[[dict[int, Any]], bool] = lambda answers: False,
+    each: bool = False,
+) -> dict[int, Any]:
+    """Answers by key; one that fails or is late becomes a Failure without an agent.
+
+    Args:
+        refs: References to the answers.
+        timeout_s: After which those that are not there are late.
+        until: Looks at the answers so far every now and then, and says whether they are enough.
+        each: Let it look after each answer.
+    """
+    places, answers = {ref: key for key, ref in refs.items()}, dict[int, Any]()
+    deadline = time.monotonic() + timeout_s
+    while places and not until(answers):
+        left_s = max(0.0, deadline - time.monotonic())
+        done, _ = ray.wait(list(places), num_returns=1 if each else len(places), timeout=min(left_s, _SLICE_S))
+        for ref in done:
+            answers[places.pop(ref)] = _answer(ref, timeout_s)
+        if not left_s:
+            break
+    late = Failure("", "Timeout", f"no answer within {timeout_s:.0f} s")
+    return answers | {key: late for key in places.values()}
+
+
+def _answer(ref: Any, timeout_s: float) -> Any:
+    try:
+        return ray.get(ref, timeout=timeout_s)
+    except Exception as error:  # the actor's death or any error of its own: data for the failure policy
+        cause = getattr(error, "cause", None) or error
+        lines = str(cause).strip().splitlines() or [""]
+        kind = Gone if isinstance(error, _GONE) else Failure
+        return kind("", type(cause).__name__, lines[0] if len(lines) == 1 else f"{lines[0]} {lines[-1].strip()}")

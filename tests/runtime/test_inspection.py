@@ -1,0 +1,100 @@
+"""What a host could get wrong, each thing beside the result that is right."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from raycollab.aggregation import Mean, Product, Stack, WeightedSum, add_up
+from raycollab.models import MLP
+from raycollab.params import Exchange
+from raycollab.runtime.host import Block, BlockResult, build_model
+from raycollab.runtime.inspection import inspected
+from raycollab.spec import BUFFERS, DELTA
+from raycollab.tasks import Classification
+from raycollab.types import AgentReport, Assignment, Failure, Round, Update
+
+SPEC = build_model(Classification(MLP(3, 2, ()), 2), Exchange(), 0).spec
+ROUND = Round(3, 0, 2, {}, attempt=1)
+BLOCK = Block(4, (Assignment("a", 2), Assignment("b", 2)))
+REPORTS = (AgentReport("a", examples=2, loss=0.5, weight=2.0, norm=1.0), AgentReport("b", weight=1.0))
+
+
+def update(name="a", value=1.0, size=SPEC.num_params, dtype=torch.float32):
+    vectors = {DELTA: torch.full((size,), value, dtype=dtype), BUFFERS: torch.zeros(SPEC.num_buffers)}
+    return Update(name, 2.0, vectors, {"loss": 0.5})
+
+
+def summed(*updates, rule=Mean()):  # noqa: B008 - frozen
+    return add_up(rule.collect(each, ROUND) for each in updates)
+
+
+GOOD = BlockResult(4, summed(update("a"), update("b")), REPORTS, (), (3, 1, 2))
+
+
+@pytest.mark.parametrize(
+    "partial",
+    [
+        GOOD.partial,
+        summed(update("a"), update("b"), rule=Mean(exact=True)),
+        Stack(2, (update("a"), update("b"))),
+        Product(2, {"x": GOOD.partial}),
+    ],
+    ids=lambda partial: type(partial).__name__,
+)
+def test_what_is_right_comes_through_as_it_is(partial):
+    good = replace(GOOD, partial=partial)
+    assert inspected(good, BLOCK, ROUND, SPEC) is good
+    lost = BlockResult(4, None, (), (Failure("a", "X", "x"), Failure("b", "X", "x")), (3, 1, 2))
+    assert inspected(lost, BLOCK, ROUND, SPEC) is lost
+
+
+def with_delta(vector):
+    partial = WeightedSum(2, 3.0)
+    partial.vectors = {DELTA: {None: replace(GOOD.partial.vectors[DELTA][None], vector=vector)}}
+    return replace(GOOD, partial=partial)
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        ("nonsense", "is a str; it is refused"),
+        (replace(GOOD, index=5), r"is stale: it is of block 5, made in \(round, attempt, version\) \(3, 1, 2\)"),
+        (replace(GOOD, made_in=(2, 1, 2)), r"is stale: .*\(2, 1, 2\), and \(3, 1, 2\) was asked for"),
+        (replace(GOOD, made_in=(3, 0, 2)), "is stale"),
+        (replace(GOOD, made_in=(3, 1, 1)), "is stale"),
+        (replace(GOOD, reports=REPORTS[:1]), r"is of \['a'\], and each of \['a', 'b'\] was asked for once"),
+        (replace(GOOD, reports=(*REPORTS, REPORTS[0])), r"is of \['a', 'a', 'b'\]"),
+        (replace(GOOD, reports=(REPORTS[0], AgentReport("z"))), r"is of \['a', 'z'\]"),
+        (replace(GOOD, partial=summed(update())), "sums 1 updates and reports 2"),
+        (replace(GOOD, partial=None), "sums 0 updates and reports 2"),
+        (
+            replace(GOOD, reports=(replace(REPORTS[0], loss="low"), REPORTS[1])),
+            "agent 'a' reports loss='low', which is no",
+        ),
+        (replace(GOOD, reports=(replace(REPORTS[0], examples=None), REPORTS[1])), "reports examples=None"),
+        (replace(GOOD, reports=(replace(REPORTS[0], seconds=True), REPORTS[1])), "reports seconds=True"),
+        (replace(GOOD, reports=(replace(REPORTS[0], weight=math.nan), REPORTS[1])), "has weight nan, not a finite"),
+        (replace(GOOD, reports=(replace(REPORTS[0], weight=-1.0), REPORTS[1])), "has weight -1.0"),
+        (with_delta(torch.ones(7)), r"'delta' is float32 \[7\], expected float32 \[8\]"),
+        (with_delta(torch.ones(8, dtype=torch.float16)), r"'delta' is float16 \[8\]"),
+        (with_delta(torch.ones(2, 4)), r"'delta' is float32 \[2, 4\]"),
+        (with_delta(torch.full((8,), math.nan)), "'delta' holds NaN or infinite elements"),
+        (with_delta(torch.full((8,), -math.inf)), "'delta' holds NaN or infinite elements"),
+        (with_delta(torch.full((8,), 1e38)), r"'delta' has norm 2.83e\+38, with which a sum would overflow"),
+        (replace(GOOD, partial=Stack(2, (update("a"), update("b", math.nan)))), "'delta' holds NaN"),
+        (replace(GOOD, partial=Product(2, {"x": with_delta(torch.full((7,), math.nan)).partial})), "'delta' holds NaN"),
+        (replace(GOOD, partial=Product(2, {"x": with_delta(torch.ones(2, 4)).partial})), r"is float32 \[2, 4\]"),
+    ],
+)
+def test_what_cannot_be_right_is_a_failure_of_all_its_agents(result, message):
+    found = inspected(result, BLOCK, ROUND, SPEC)
+    assert (found.index, found.partial, found.reports) == (4, None, ())
+    assert [(failure.agent, failure.error) for failure in found.failures] == [
+        ("a", "UpdateError"),
+        ("b", "UpdateError"),
+    ]
+    with pytest.raises(AssertionError, match=message):
+        raise AssertionError(found.failures[0].message)
+    assert found.failures[0].message.startswith("round 3: the result of block 4")
