@@ -14,6 +14,7 @@ PAPERS = (
     "server_momentum",
     "scaffold_cifar",
     "fednova_epochs",
+    "diloco_shakespeare",
 )
 
 

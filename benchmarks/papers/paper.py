@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any
 
@@ -30,7 +30,9 @@ class Paper:
         figure: The number that an experiment's result stands for.
         unit: What the figure is.
         published: The published figure by the experiment's name, as text.
-        claims: Turns figures by name and seed into sentences and whether they hold.
+        claims: Turns figures by name and seed into sentences and whether they hold; a further column's are under
+            "NAME, COLUMN".
+        columns: Further numbers of a result, by the table's column.
     """
 
     title: str
@@ -41,6 +43,7 @@ class Paper:
     unit: str
     published: Mapping[str, str]
     claims: Callable[[Mapping[str, Sequence[float]]], Mapping[str, bool]]
+    columns: Mapping[str, Callable[[Result], float]] = field(default_factory=dict)
 
 
 def final_accuracy(result: Result) -> float:
@@ -72,8 +75,8 @@ def positive_gain(better: str, worse: str) -> Callable[[Mapping[str, Sequence[fl
     return claims
 
 
-def run_one(module: str, name: str, seed: int, tiny: bool) -> tuple[float, float]:
-    """Figure and seconds of one experiment of a paper, run in this process."""
+def run_one(module: str, name: str, seed: int, tiny: bool) -> tuple[float, float, dict[str, float]]:
+    """Figure, seconds and further columns of one experiment of a paper, run in this process."""
     paper: Paper = import_module(module).PAPER
     experiment = paper.experiments(seed, tiny)[name]
     with tempfile.TemporaryDirectory() as folder:
@@ -82,7 +85,8 @@ def run_one(module: str, name: str, seed: int, tiny: bool) -> tuple[float, float
         )
         start = time.perf_counter()
         result = run_experiment(placed)
-        return paper.figure(result), time.perf_counter() - start
+        seconds = time.perf_counter() - start
+        return paper.figure(result), seconds, {column: number(result) for column, number in paper.columns.items()}
 
 
 def run_paper(
@@ -112,24 +116,34 @@ def run_paper(
         "seeds": list(seeds),
         "figures": {name: [done[name, seed][0] for seed in seeds] for name in names},
         "seconds": {name: [round(done[name, seed][1], 1) for seed in seeds] for name in names},
+        "columns": {
+            column: {name: [done[name, seed][2][column] for seed in seeds] for name in names}
+            for column in paper.columns
+        },
     }
 
 
 def table(module: str, measured: Mapping[str, Any]) -> str:
     """The measured figures beside the published ones, as Markdown."""
     paper: Paper = import_module(module).PAPER
+    further = "".join(f" {column} |" for column in paper.columns)
     lines = [
         f"**{paper.title}** ({paper.kind}; {paper.source}), seeds {', '.join(map(str, measured['seeds']))}",
         "",
-        f"| | {paper.unit}: mean and 95 % interval | by seed | published | seconds a run |",
-        "|---|---|---|---|---|",
+        f"| | {paper.unit}: mean and 95 % interval | by seed | published |{further} seconds a run |",
+        f"|---|---|---|---|{'---|' * len(paper.columns)}---|",
     ]
     for name, figures in measured["figures"].items():
         by_seed = ", ".join(f"{figure:.4g}" for figure in figures)
         seconds = statistics.median(measured["seconds"][name])
-        lines.append(f"| {name} | {interval(figures)} | {by_seed} | {paper.published.get(name, '-')} | {seconds:.0f} |")
+        more = "".join(f" {statistics.fmean(numbers[name]):.4g} |" for numbers in measured["columns"].values())
+        published = paper.published.get(name, "-")
+        lines.append(f"| {name} | {interval(figures)} | {by_seed} | {published} |{more} {seconds:.0f} |")
     complete = set(measured["figures"]) == set(paper.experiments(0, True))
-    for claim, holds in paper.claims(measured["figures"]).items() if complete else ():
+    columns = {
+        f"{name}, {column}": numbers[name] for column, numbers in measured["columns"].items() for name in numbers
+    }
+    for claim, holds in paper.claims({**measured["figures"], **columns}).items() if complete else ():
         lines.append(f"\n- {'holds' if holds else 'DOES NOT HOLD'}: {claim}")
     return "\n".join(lines)
 
