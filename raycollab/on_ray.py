@@ -130,12 +130,12 @@ def _streamed(
     events, stopping = driver.events.remote(), False
     limit_s = longest_silence_s(policy, mode)
     while True:
-        heard = _waited_for(events, limit_s, interruption, stopping)
-        if not heard and interruption.asked and not stopping:
+        if interruption.asked and not stopping:  # also where events come so fast that there is never a wait
             driver.stop.remote(policy.stop_grace_s)
             stopping, limit_s = True, policy.stop_grace_s + _STOP_S
-            continue
-        if not heard:
+        if not _waited_for(events, limit_s, interruption, stopping):
+            if interruption.asked and not stopping:
+                continue
             raise ClusterError(f"nothing was heard of the driver for {limit_s:.0f} s; look at `ray status`")
         try:
             event = next(events)

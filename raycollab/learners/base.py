@@ -35,11 +35,20 @@ class Learner(ABC):
     def update(self, problem: Problem, params: Tensor, state: State, round: Round) -> tuple[Update, State]:
         """Learn from the agent's data, starting at params [d]; returns the update and the state after it."""
 
-    @property
-    def joint(self) -> bool:
-        """Whether several agents can learn in the same steps: whether `update_together` is there."""
-        return False
 
+class JointLearner(Learner):
+    """A learner that can take the steps of several agents at once.
+
+    Attributes:
+        joint: Whether it can with the settings that it has.
+    """
+
+    @property
+    @abstractmethod
+    def joint(self) -> bool:
+        """Whether the settings allow it."""
+
+    @abstractmethod
     def update_together(
         self, problems: Sequence[Problem], stacked: Stacked, params: Tensor, states: Sequence[State], round: Round
     ) -> list[tuple[Update, State] | UpdateError]:
@@ -53,4 +62,3 @@ class Learner(ABC):
             round: The round.
         Returns: Update and state of each, or what is wrong with it; equal to `update` but for rounding.
         """
-        raise NotImplementedError(f"{type(self).__name__}.joint is {self.joint}, but it has no update_together")

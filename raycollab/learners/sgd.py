@@ -9,6 +9,7 @@ from torch import Tensor
 from raycollab.config import require
 from raycollab.errors import UpdateError
 from raycollab.fused import Descent, Stacked
+from raycollab.learners.base import JointLearner
 from raycollab.learners.joint import train_together
 from raycollab.learners.local import LocalLearner, Stepper
 from raycollab.params import FlatModel
@@ -17,7 +18,7 @@ from raycollab.types import Round, State, Update
 
 
 @dataclass(frozen=True)
-class SGD(LocalLearner):
+class SGD(LocalLearner, JointLearner):
     """SGD with momentum over the agent's own data: FedAvg's local step.
 
     The update rule is torch.optim.SGD's, on flat buffers: a few operations however many layers there are, and
