@@ -1,29 +1,25 @@
 """One party: its shard of data, its learner, and what it remembers. Plain Python."""
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from raycollab.chains import Chain
+from raycollab.checks import check_update
 from raycollab.config import Settings, require
 from raycollab.data import Shard, Source
-from raycollab.errors import ConfigError, DataError, TaskMismatchError, UpdateError
-from raycollab.learners import Learner
+from raycollab.errors import ConfigError, DataError, TaskMismatchError
+from raycollab.learners import JointLearner, Learner
 from raycollab.metrics import Statistics
-from raycollab.norms import l2_norm
 from raycollab.params import FlatModel
 from raycollab.rng import derive_seed
-from raycollab.spec import BUFFERS, DELTA, PARAMS, ParamSpec
+from raycollab.spec import BUFFERS, PARAMS, ParamSpec
 from raycollab.task import Fingerprint, Problem, Task
 from raycollab.tree import map_leaves
 from raycollab.types import AgentCard, AgentReport, Assignment, Round, State, Update
-
-_LARGEST_NORM = 1e32  # of weight times vector: a million of these still add up in float32
 
 
 @dataclass(frozen=True)
@@ -203,12 +199,12 @@ class LiveAgent:
             base_version=round.base_version,
             discount=turn.assignment.discount,
         )
-        norm = self._check(update, round)  # already here: transforms may hide what is not finite
+        norm = check_update(update, self.model.spec, round)  # already here: transforms may hide what is not finite
         piped = turn.state["pipeline"]
         if self._pipeline.transforms:
             seed = round.seed_for("agent chain", self.agent.name)
             update, piped = self._pipeline.update(update, piped, params, seed=seed)
-            norm = self._check(update, round)
+            norm = check_update(update, self.model.spec, round)
         update = replace(update, vectors=self._kept(update.vectors))
         memory = {"private": self.model.private(), "learner": self._kept(learned), "pipeline": self._kept(piped)}
         remembers = self._remember(round.index, turn.kept, memory)
@@ -229,7 +225,7 @@ class LiveAgent:
     def alike(self) -> tuple[Learner, int, int] | None:
         """Agents of which this is equal can learn in the same steps; None if it has to learn by itself."""
         learner = self.agent.learner
-        if not (learner.joint and self._task.tells_losses):
+        if not (isinstance(learner, JointLearner) and learner.joint and self._task.tells_losses):
             return None
         return learner, id(self.model), self._shard.num_examples("train")
 
@@ -276,36 +272,6 @@ class LiveAgent:
         """The tree with copies of what lies in the model's memory, which the next agent overwrites."""
         scratch = self.model.is_scratch
         return map_leaves(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) and scratch(leaf) else leaf, tree)
-
-    def _check(self, update: Update, round: Round) -> float:
-        """Norm of the delta, after checking that nothing in the update can spoil a sum."""
-        who = f"agent {self.agent.name!r} round {round.index}"
-        if not (math.isfinite(update.weight) and update.weight >= 0):
-            raise UpdateError(f"{who}: weight {update.weight!r} is not a finite number >= 0")
-        for name, value in update.scalars.items():
-            if not math.isfinite(value):
-                raise UpdateError(f"{who}: scalar {name!r} is {value!r}")
-        return {name: self._norm(name, vector, update.weight, who) for name, vector in update.vectors.items()}.get(
-            DELTA, math.nan
-        )
-
-    def _norm(self, name: str, vector: Tensor, weight: float, who: str) -> float:
-        """L2 norm of a vector, after checking its length, that it is finite, and that its weighted sum can be."""
-        expected = self.model.spec.num_buffers if name == BUFFERS else self.model.spec.num_params
-        if vector.shape != (expected,):
-            raise UpdateError(f"{who}: {name!r} has shape {list(vector.shape)}, expected [{expected}]")
-        norm = l2_norm(vector)
-        if not math.isfinite(norm):
-            bad = int((~torch.isfinite(vector)).sum())
-            raise UpdateError(
-                f"{who}: {name!r} holds {bad} NaN or infinite of {vector.numel()} elements; it is kept out of the sum"
-            )
-        if norm * max(weight, 1.0) > _LARGEST_NORM:
-            raise UpdateError(
-                f"{who}: {name!r} has norm {norm:.3g} and weight {weight:g}; it is kept out of the sum, "
-                f"which would overflow"
-            )
-        return norm
 
 
 def _is_vector(leaf: Any) -> bool:

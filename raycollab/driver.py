@@ -223,8 +223,7 @@ class Driver:
         self.statistics = self.shared_set.score(self.module())
         metrics = self.statistics.compute()
         names = {agent.agent: self.roster.memory.get(agent.agent, 0) for agent in report.agents}
-        fingerprint = self.offer.fingerprint.digest()
-        newest = Round(self.version, self.plan.run.seed, self.version, self.vectors, fingerprint=fingerprint)
+        newest = replace(self._draft(0, self.version, (), 0), index=self.version)
         outcomes = self._pool.validate(newest, names)
         own = {name: outcome.compute() for name, outcome in outcomes.items() if isinstance(outcome, Statistics)}
         lost = [(name, outcome) for name, outcome in outcomes.items() if isinstance(outcome, Failure)]

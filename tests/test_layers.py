@@ -51,6 +51,7 @@ FLOORS = {
     "deploy": 4,
     "learners": 4,
     "tasks": 4,
+    "checks": 3,
     "agent": 5,
     "result": 5,
     "attacks": 6,

@@ -2,7 +2,7 @@
 
 from raycollab.aggregation.adaptive_clip import AdaptiveClip
 from raycollab.aggregation.agnostic import AgnosticFL
-from raycollab.aggregation.base import Aggregator, Partial, Stack, WeightedSum, add_up, total_of
+from raycollab.aggregation.base import Aggregator
 from raycollab.aggregation.bucketing import Bucketing
 from raycollab.aggregation.bulyan import Bulyan
 from raycollab.aggregation.centered_clip import CenteredClip
@@ -19,14 +19,17 @@ from raycollab.aggregation.krum import Krum
 from raycollab.aggregation.mean import Mean
 from raycollab.aggregation.median import Median
 from raycollab.aggregation.norm_bound import NormBound
+from raycollab.aggregation.partial import Partial, add_up, total_of
 from raycollab.aggregation.per_group import PerGroup
 from raycollab.aggregation.product import Product
 from raycollab.aggregation.q_fedavg import QFedAvg
 from raycollab.aggregation.rows import RowRule, Rows
 from raycollab.aggregation.slerp import Slerp
+from raycollab.aggregation.stack import Stack
 from raycollab.aggregation.task_arithmetic import TaskArithmetic
 from raycollab.aggregation.ties import Ties
 from raycollab.aggregation.trimmed_mean import TrimmedMean
+from raycollab.aggregation.weighted_sum import WeightedSum
 from raycollab.aggregation.wrapper import Wrapper
 
 __all__ = [

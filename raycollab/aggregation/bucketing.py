@@ -6,8 +6,9 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from raycollab.aggregation.base import Partial, Stack
+from raycollab.aggregation.partial import Partial
 from raycollab.aggregation.rows import RowRule, Rows
+from raycollab.aggregation.stack import Stack
 from raycollab.aggregation.wrapper import Wrapper
 from raycollab.config import require
 from raycollab.rng import derive_seed

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import torch
 
-from raycollab.aggregation.base import Aggregator, Partial
+from raycollab.aggregation.base import Aggregator
 from raycollab.aggregation.mean import Mean
+from raycollab.aggregation.partial import Partial
 from raycollab.aggregation.wrapper import Wrapper
 from raycollab.config import require
 from raycollab.spec import DELTA

@@ -7,7 +7,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from raycollab.aggregation.base import Partial
+from raycollab.aggregation.partial import NamedSums
 from raycollab.errors import UpdateError
 from raycollab.spec import Segments
 from raycollab.types import Update
@@ -25,9 +25,19 @@ class FixedSum:
     vector: Tensor
     bound: int
 
+    def own(self) -> "FixedSum":
+        """The same sum in new memory."""
+        return FixedSum(self.weight, self.vector.clone(), self.bound)
+
+    def add(self, other: "FixedSum") -> None:
+        """Add in place."""
+        self.weight += other.weight
+        self.bound += other.bound
+        self.vector += other.vector
+
 
 @dataclass
-class ExactSum(Partial):
+class ExactSum(NamedSums):
     """Sums of weight times value as whole numbers of 2**-36, with the weight that arrived as a fraction.
 
     Adding whole numbers rounds nothing, so any grouping gives the same bits. A term is rounded once, by 2**-37 at most:
@@ -49,31 +59,6 @@ class ExactSum(Partial):
         }
         scalars = {name: (weight, weight * Fraction(value)) for name, value in update.scalars.items()}
         return cls(1, weight, vectors, scalars)
-
-    def __add__(self, other: Self) -> Self:
-        """Both sums, in new tensors."""
-        total = type(self)()
-        total += self
-        total += other
-        return total
-
-    def __iadd__(self, other: Self) -> Self:
-        """Add in place; the tensors of self must be its own."""
-        for name, sums in other.vectors.items():
-            mine = self.vectors.setdefault(name, {})
-            for segments, sum in sums.items():
-                if segments in mine:
-                    mine[segments].weight += sum.weight
-                    mine[segments].bound += sum.bound
-                    mine[segments].vector += sum.vector
-                else:
-                    mine[segments] = FixedSum(sum.weight, sum.vector.clone(), sum.bound)
-        for name, (weight, value) in other.scalars.items():
-            before = self.scalars.get(name, (Fraction(0), Fraction(0)))
-            self.scalars[name] = (before[0] + weight, before[1] + value)
-        self.count += other.count
-        self.weight += other.weight
-        return self
 
     def check(self) -> None:
         """Raise UpdateError if the weights sum to zero, or the sums may have left the range of fixed point."""

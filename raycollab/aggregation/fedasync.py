@@ -5,8 +5,10 @@ from typing import cast
 
 from torch import Tensor
 
-from raycollab.aggregation.base import Aggregator, Partial, WeightedSum
+from raycollab.aggregation.base import Aggregator
+from raycollab.aggregation.partial import Partial
 from raycollab.aggregation.rows import check_whole
+from raycollab.aggregation.weighted_sum import WeightedSum
 from raycollab.config import require
 from raycollab.errors import UpdateError
 from raycollab.spec import BUFFERS, DELTA, PARAMS, Coverage

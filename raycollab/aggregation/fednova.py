@@ -6,7 +6,9 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor
 
-from raycollab.aggregation.base import Aggregator, Partial, Sum, WeightedSum
+from raycollab.aggregation.base import Aggregator
+from raycollab.aggregation.partial import Partial
+from raycollab.aggregation.weighted_sum import Sum, WeightedSum
 from raycollab.spec import DELTA, Segments
 from raycollab.types import Round, State, Update
 

@@ -6,8 +6,9 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from raycollab.aggregation.base import Partial, Stack
+from raycollab.aggregation.partial import Partial
 from raycollab.aggregation.rows import RowRule
+from raycollab.aggregation.stack import Stack
 from raycollab.config import require
 from raycollab.spec import DELTA
 from raycollab.types import State, Update

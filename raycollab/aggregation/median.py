@@ -5,9 +5,10 @@ from typing import cast
 
 from torch import Tensor
 
-from raycollab.aggregation.base import Partial, Stack
+from raycollab.aggregation.partial import Partial
 from raycollab.aggregation.rows import RowRule
 from raycollab.aggregation.sorting import sorted_rows
+from raycollab.aggregation.stack import Stack
 from raycollab.types import State, Update
 
 

@@ -6,7 +6,9 @@ from typing import cast
 
 from torch import Tensor
 
-from raycollab.aggregation.base import Aggregator, Partial, WeightedSum
+from raycollab.aggregation.base import Aggregator
+from raycollab.aggregation.partial import Partial
+from raycollab.aggregation.weighted_sum import WeightedSum
 from raycollab.config import require
 from raycollab.norms import l2_norm
 from raycollab.spec import DELTA

@@ -8,7 +8,8 @@ from typing import Self, cast
 import torch
 from torch import Tensor
 
-from raycollab.aggregation.base import Aggregator, Partial
+from raycollab.aggregation.base import Aggregator
+from raycollab.aggregation.partial import Partial
 from raycollab.aggregation.product import Product
 from raycollab.config import require
 from raycollab.errors import ConfigError, ModelError, UpdateError

@@ -5,7 +5,7 @@ from typing import Self
 
 from torch import Tensor
 
-from raycollab.aggregation.base import Partial
+from raycollab.aggregation.partial import Partial
 from raycollab.tree import map_leaves
 from raycollab.types import Update
 

@@ -7,7 +7,9 @@ from typing import ClassVar, Self, cast
 
 from torch import Tensor
 
-from raycollab.aggregation.base import Aggregator, Partial, Sum, WeightedSum
+from raycollab.aggregation.base import Aggregator
+from raycollab.aggregation.partial import Partial
+from raycollab.aggregation.weighted_sum import Sum, WeightedSum
 from raycollab.config import require
 from raycollab.errors import UpdateError
 from raycollab.norms import l2_norm

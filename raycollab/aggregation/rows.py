@@ -7,7 +7,9 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from raycollab.aggregation.base import Aggregator, Partial, Stack
+from raycollab.aggregation.base import Aggregator
+from raycollab.aggregation.partial import Partial
+from raycollab.aggregation.stack import Stack
 from raycollab.config import require
 from raycollab.errors import ModelError
 from raycollab.spec import Coverage

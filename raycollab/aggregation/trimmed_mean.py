@@ -7,9 +7,10 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from raycollab.aggregation.base import Partial, Stack
+from raycollab.aggregation.partial import Partial
 from raycollab.aggregation.rows import RowRule
 from raycollab.aggregation.sorting import sorted_rows
+from raycollab.aggregation.stack import Stack
 from raycollab.config import require
 from raycollab.types import State, Update
 

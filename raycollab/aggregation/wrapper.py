@@ -7,7 +7,8 @@ from typing import Any, Self
 
 from torch import Tensor
 
-from raycollab.aggregation.base import Aggregator, Partial
+from raycollab.aggregation.base import Aggregator
+from raycollab.aggregation.partial import Partial
 from raycollab.spec import Coverage, ParamSpec
 from raycollab.types import Round, State, Update
 

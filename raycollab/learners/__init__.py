@@ -1,6 +1,6 @@
 """How agents learn: one rule a file."""
 
-from raycollab.learners.base import Learner
+from raycollab.learners.base import JointLearner, Learner
 from raycollab.learners.distill import Distill
 from raycollab.learners.dyn import Dyn
 from raycollab.learners.fedsgd import FedSGD
@@ -21,6 +21,7 @@ __all__ = [
     "Dyn",
     "FedSGD",
     "Fisher",
+    "JointLearner",
     "Learner",
     "LocalLearner",
     "Moon",

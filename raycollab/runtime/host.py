@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from raycollab.checkpoint import load_state, save_state
 from raycollab.codecs import Codec
 from raycollab.errors import RaycollabError, UpdateError
 from raycollab.fused import Layer, Stacked, layers_of
+from raycollab.learners import JointLearner
 from raycollab.metrics import Statistics
 from raycollab.params import Exchange, FlatModel
 from raycollab.rng import derive_seed
@@ -180,7 +181,7 @@ class Host:
             problems, states = [turn.problem for turn in turns], [turn.state["learner"] for turn in turns]
             stacked = Stacked(layers, lives[0].model.spec, len(lives), self._device)
             learner, local = lives[0].agent.learner, turns[0].round
-            learned = learner.update_together(problems, stacked, turns[0].params, states, local)
+            learned = cast(JointLearner, learner).update_together(problems, stacked, turns[0].params, states, local)
         except Exception as error:  # as above, of all that learn together
             yield from (_failure(assignment.agent, error) for assignment in group)
             return
