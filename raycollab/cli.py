@@ -48,8 +48,10 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     formatter = argparse.RawDescriptionHelpFormatter
 
-    def add(name: str, action: Callable[..., Any], help: str, epilog: str | None = None) -> argparse.ArgumentParser:
-        sub = commands.add_parser(
+    def add(
+        name: str, action: Callable[..., Any], help: str, epilog: str | None = None, among: Any = commands
+    ) -> argparse.ArgumentParser:
+        sub = among.add_parser(
             name,
             help=help,
             description=help[0].upper() + help[1:] + ".",
@@ -67,15 +69,17 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     resume = add("resume", _resume, "continue a run from its folder, to the same bits", _OVERRIDES)
     resume.add_argument("run", help="run folder, such as runs/run-001")
     resume.add_argument("--address", help="Ray cluster to use (default: $RAY_ADDRESS, or a new one on this machine)")
-    evaluate = add("evaluate", _evaluate, "score a trained model on its shared test set, or on a Parquet file")
+    evaluate = add("evaluate", _evaluate, "score a trained model on its shared test set, or on a file")
     evaluate.add_argument("run", help="run folder, or its model/ folder")
-    evaluate.add_argument("--data", help="labelled Parquet file (default: the run's shared test set)")
+    evaluate.add_argument(
+        "--data", help="labelled Parquet, Arrow, CSV or JSON-lines file (default: the run's shared test set)"
+    )
     evaluate.add_argument(
         "--trust", action="append", default=[], help="package that the model's recipe may import from"
     )
-    predict = add("predict", _predict, "predict the rows of a Parquet file with a trained model")
+    predict = add("predict", _predict, "predict the rows of a file with a trained model")
     predict.add_argument("run", help="run folder, or its model/ folder")
-    predict.add_argument("data", help="Parquet file with the task's input columns")
+    predict.add_argument("data", help="Parquet, Arrow, CSV or JSON-lines file with the task's input columns")
     predict.add_argument("--trust", action="append", default=[], help="package that the model's recipe may import from")
     predict.add_argument("--out", required=True, help="Parquet file to write")
     verify = add(
@@ -85,6 +89,16 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
         "experiment", nargs="?", help="YAML file, a path or URI (default: the built-in digits experiment)"
     )
     verify.add_argument("--address", help="Ray cluster to use (default: $RAY_ADDRESS, or a new one on this machine)")
+    data = commands.add_parser("data", help="look at the data of an experiment's agents, where it is")
+    looks = data.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    show = add("show", _data_show, "draw who holds what: how many rows each agent has, by label", _OVERRIDES, looks)
+    show.add_argument("--out", help="PNG file to draw it into as well")
+    check = add("check", _data_check, "have each agent look for what is wrong with its data", _OVERRIDES, looks)
+    for look in (show, check):
+        look.add_argument(
+            "experiment", nargs="?", help="YAML file, a path or URI (default: the built-in digits experiment)"
+        )
+        look.add_argument("--address", help="Ray cluster to ask (default: $RAY_ADDRESS, or this machine)")
     add("status", _status, "say where a run is, while it runs or afterwards").add_argument("run", help="run folder")
     add("stop", _stop, "end a run after the round under way; it can be resumed").add_argument("run", help="run folder")
     join = add("join", _join, "let an agent join a run after the round under way")
@@ -158,6 +172,18 @@ def _verify(command: argparse.Namespace, overrides: list[str]) -> int:
     same = len({each.digest for each in outcomes}) == 1
     sys.stdout.write("the same bits\n" if same else "DIFFERENT BITS\n")
     return 0 if same else 1
+
+
+def _data_show(command: argparse.Namespace, overrides: list[str]) -> int:
+    experiment = import_module("raycollab.experiment_file").read_experiment(command.experiment, overrides)
+    import_module("raycollab.survey").show(experiment, address=command.address, out=command.out)
+    return 0
+
+
+def _data_check(command: argparse.Namespace, overrides: list[str]) -> int:
+    experiment = import_module("raycollab.experiment_file").read_experiment(command.experiment, overrides)
+    import_module("raycollab.survey").check(experiment, address=command.address)
+    return 0
 
 
 def _status(command: argparse.Namespace, overrides: list[str]) -> int:

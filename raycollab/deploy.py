@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from raycollab.checkpoint import RunFolder, load_state
-from raycollab.data import LABEL, Parquet, Shard, Source
+from raycollab.data import CSV, LABEL, Arrow, JSONLines, Parquet, Shard, Source, Table
 from raycollab.errors import ConfigError, DataError, ModelError, RunFolderError
 from raycollab.metrics import Statistics
 from raycollab.misfit import described, explained, inputs_of
@@ -36,19 +36,23 @@ class TrainedModel:
     Args:
         module: In evaluation mode.
         task: Knows how to feed it and what its outputs mean.
-        reader: How its Parquet data was read; files are read the same way.
+        reader: How its data was read; files are read the same way.
     """
 
     module: nn.Module
     task: Task
-    reader: Parquet = AS_IT_IS
+    reader: Table = AS_IT_IS
 
     def source(self, data: str, *, labelled: bool = True) -> Source:
-        """A Parquet file with the task's columns, read as the model was trained to read it."""
+        """A file with the task's columns, read as the model was trained to read it; its name says in which format."""
         label = getattr(self.task, "label", "label") if labelled else None
         name = getattr(self.task, "inputs", None)
-        columns = (name,) if isinstance(name, str) else None
-        return replace(self.reader, path=data, columns=columns, label=label)
+        columns = self.reader.stack.get(name, (name,)) if isinstance(name, str) else None
+        own = self.reader.label
+        categories = {name: known for name, known in self.reader.categories.items() if labelled or name != own}
+        bad_rows = self.reader.bad_rows if labelled else "error"  # a prediction for each row, or none
+        reader = _in_format(self.reader, data)
+        return replace(reader, path=data, columns=columns, label=label, categories=categories, bad_rows=bad_rows)
 
     def predict(self, columns: Mapping[str, Tensor | np.ndarray]) -> dict[str, Tensor]:
         """Predictions for all rows of these columns: names to [n] or [n, c].
@@ -166,11 +170,11 @@ def load_model(
 
 
 def predict_file(model: TrainedModel, data: str, out: str) -> int:
-    """Predict every row of a Parquet file and write the predictions as another; returns the number of rows.
+    """Predict every row of a file and write the predictions as Parquet; returns the number of rows.
 
     Args:
         model: The model.
-        data: Parquet file with the task's input columns.
+        data: Parquet, Arrow, CSV or JSON-lines file with the task's input columns.
         out: Path of the file to write.
     Raises: DataError if the file cannot be read, lacks a column or holds NaN.
     """
@@ -186,6 +190,14 @@ def predict_file(model: TrainedModel, data: str, out: str) -> int:
     pq.write_table(table, sink, compression="zstd")
     Storage(storage or slash or ".").write_bytes(name, sink.getvalue().to_pybytes())
     return int(table.num_rows)
+
+
+def _in_format(reader: Table, path: str) -> Table:
+    """The settings of a reader for files in the format that a name ends with; its own format if that says nothing."""
+    kind = next((each for each in (Parquet, Arrow, CSV, JSONLines) if path.endswith(each.suffixes)), type(reader))
+    if type(reader) is kind:
+        return reader
+    return kind(**{field.name: getattr(reader, field.name) for field in fields(Table)})
 
 
 def _tensor(name: str, column: Tensor | np.ndarray) -> Tensor:

@@ -3,16 +3,24 @@
 from abc import ABC, abstractmethod
 from collections import Counter
 from dataclasses import dataclass
+from typing import ClassVar
 
 from raycollab.agent import Agent
 from raycollab.config import Settings, require
-from raycollab.data import Partition, Source
+from raycollab.data import Distorted, Distortion, Partition, Source
 from raycollab.errors import ConfigError
 from raycollab.learners import Learner
+from raycollab.quality.opening import check_quality
 
 
 class Population(Settings, ABC):
-    """Makes the agents of an experiment."""
+    """Makes the agents of an experiment.
+
+    Attributes:
+        simulated: Whether any host can read any agent's data, so that agents need not stay where they are.
+    """
+
+    simulated: ClassVar[bool] = False
 
     @abstractmethod
     def agents(self) -> list[Agent]:
@@ -55,6 +63,10 @@ class Split(Population):
         learners: How they learn; party i takes learner i modulo their number.
         name: Name of a party, with {} for its number from 0.
         val_fraction: Share of each shard that is kept for the party's own validation.
+        quality: What becomes of rows whose label is likely wrong: "keep", "down-weight" or "drop".
+        skew: What changes the examples of a party for good, each a list of distortions; party i has list i modulo
+            their number: `[[], [{class_path: Blur, init_args: {sigma: 1}}]]` blurs those of every second one.
+        skewed: Column that they change.
     """
 
     source: Source
@@ -62,9 +74,16 @@ class Split(Population):
     learners: tuple[Learner, ...]
     name: str = "party-{}"
     val_fraction: float = 0.1
+    quality: str = "keep"
+    skew: tuple[tuple[Distortion, ...], ...] = ()
+    skewed: str = "image"
+
+    simulated: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "learners", tuple(self.learners))
+        object.__setattr__(self, "skew", tuple(tuple(each) for each in self.skew))
+        check_quality("Split.quality", self.quality)
         require(bool(self.learners), "Split.learners", [], "give at least one learner")
         require(self.name.count("{}") == 1, "Split.name", self.name, "must contain {} once, for the party's number")
 
@@ -73,9 +92,14 @@ class Split(Population):
         return [
             Agent(
                 self.name.format(index),
-                shard,
+                self._skewed(shard, index),
                 self.learners[index % len(self.learners)],
                 val_fraction=self.val_fraction,
+                quality=self.quality,
             )
             for index, shard in enumerate(self.source.split(self.partition))
         ]
+
+    def _skewed(self, shard: Source, index: int) -> Source:
+        distortions = self.skew[index % len(self.skew)] if self.skew else ()
+        return Distorted(shard, distortions, self.skewed, seed=index) if distortions else shard

@@ -109,6 +109,18 @@ def from_plain(plain: Any, *, trusted: tuple[str, ...] = ()) -> Any:
         raise ConfigError(f"{plain['class_path']}: {error}") from error
 
 
+def packages(value: Any) -> set[str]:
+    """The packages that settings are of, and all that is inside them: what `from_plain` is to trust."""
+    if isinstance(value, Mapping | list | tuple):
+        inner = value.values() if isinstance(value, Mapping) else value
+        return {package for each in inner for package in packages(each)}
+    if is_dataclass(value) and not isinstance(value, type):
+        kind, parts = type(value), {field.name: getattr(value, field.name) for field in fields(value) if field.init}
+        imported = {str(parts[name]) for name in getattr(kind, "imports", ()) if name in parts}
+        return {_package(path) for path in (kind.__module__, *imported)} | packages(parts)
+    return set()
+
+
 def import_named(path: str) -> Any:
     """What stands at `package.module.Name`.
 
@@ -134,8 +146,13 @@ def _imported(path: str, trusted: tuple[str, ...]) -> type:
 
 
 def _check_trusted(path: str, trusted: tuple[str, ...]) -> None:
-    package = path.partition(":")[0].split(".")[0]
+    package = _package(path)
     if package not in trusted:
         raise ConfigError(
             f"{path} is not imported unasked; if you trust it, name its package, e.g. trusted=({package!r},)"
         )
+
+
+def _package(path: str) -> str:
+    """The outermost package of `package.module` or `package.module:name`."""
+    return path.partition(":")[0].split(".")[0]

@@ -1,10 +1,12 @@
 """The shared test set that no agent sees: opened, checked and scored by the driver."""
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
 from raycollab.config import Target
-from raycollab.data import Parquet, Shard, Source
+from raycollab.data import Parquet, Shard, Source, Table
 from raycollab.errors import ConfigError, DataError, ModelError
 from raycollab.metrics import Statistics
 from raycollab.misfit import described, explained, inputs_of, remedy
@@ -59,13 +61,13 @@ class SharedSet:
         """Statistics of a module over the whole set."""
         return self._task.evaluate(module, self._shard.batches("train", _BATCH, seed=None))
 
-    def reader(self) -> Parquet:
-        """How to read Parquet files for the trained model: as this set was read, or by the shapes of its columns."""
+    def reader(self) -> Table:
+        """How to read files for the trained model: as this set was read, or by the shapes of its columns."""
         source: Source | None = self._source
-        while source is not None and not isinstance(source, Parquet):
-            source = getattr(source, "source", None)  # a Holdout or a Part of another source
+        while source is not None and not isinstance(source, Table):
+            source = getattr(source, "source", None)  # of a Holdout, a Part or another source that changes one
         if source is not None:
-            return source
+            return replace(source, where={})
         name = getattr(self._task, "inputs", None)
         shapes = {name: tuple(self._shard.columns()[name].shape[1:])} if isinstance(name, str) else None
         return Parquet("data.parquet", shapes=shapes)

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from pyarrow import csv, feather
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -287,3 +288,21 @@ def test_predict_names_a_column_without_numbers(column):
     with pytest.raises(DataError, match=message):
         through().predict({"features": torch.zeros(2, 2), "note": column})
     assert len(through().predict({"features": torch.zeros(2, 2), "note": np.zeros(2)})["prediction"]) == 2
+
+
+def test_predictions_do_not_depend_on_the_format_of_a_file(tmp_path):
+    task = Classification(MLP(2, 2, (4,)), 2)
+    settings = {"stack": {"features": ("x", "y")}, "categories": {"pet": ("cat",)}, "label": "pet"}
+    reader = Parquet("data.parquet", bad_rows="skip", **settings)
+    saved(tmp_path, task, facts={"reader": to_plain(reader)})
+    model = load_model(str(tmp_path))
+    table = pa.table({"x": [0.5, -1.5, 2.5], "y": [1, 2, 3]})
+    pq.write_table(table, tmp_path / "data.parquet")
+    csv.write_csv(table, tmp_path / "data.csv")
+    feather.write_feather(table, str(tmp_path / "data.feather"))
+    (tmp_path / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in table.to_pylist()))
+    found = [model.source(f"{tmp_path}/data.{end}", labelled=False) for end in ("parquet", "csv", "feather", "jsonl")]
+    assert [source.read()["features"].tolist() for source in found] == [[[0.5, 1], [-1.5, 2], [2.5, 3]]] * 4
+    assert {source.bad_rows for source in found} == {"error"}
+    assert model.source("data.csv").bad_rows == "skip"
+    assert predict_file(model, f"{tmp_path}/data.csv", f"{tmp_path}/out.parquet") == 3

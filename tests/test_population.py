@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from raycollab.agent import Agent
-from raycollab.data import IID, Arrays, Digits, Part
+from raycollab.data import IID, Arrays, Blur, Digits, Distorted, Noise, Part
 from raycollab.errors import ConfigError
 from raycollab.learners import SGD
 from raycollab.population import Parties, Split
@@ -61,3 +61,18 @@ def test_split_of_arrays_gives_each_its_own_rows_every_time():
 def test_split_refuses(settings, message):
     with pytest.raises(ConfigError, match=message):
         Split(**{"source": DATA, "partition": IID(2), "learners": (SGD(),), **settings})
+
+
+def test_feature_skew_by_party():
+    """Party i sees its rows through list i modulo their number, with noise of its own."""
+    skew = [[], [Blur(1.0), Noise(0.1)]]
+    agents = Split(DATA, IID(4), [SGD()], skew=skew, quality="down-weight").agents()
+    parts = [Part(DATA, IID(4), index) for index in range(4)]
+    assert [each.shard for each in agents] == [
+        parts[0],
+        Distorted(parts[1], (Blur(1.0), Noise(0.1)), seed=1),
+        parts[2],
+        Distorted(parts[3], (Blur(1.0), Noise(0.1)), seed=3),
+    ]
+    assert {each.quality for each in agents} == {"down-weight"}
+    assert Split(DATA, IID(4), [SGD()], skew=skew) == Split(DATA, IID(4), (SGD(),), skew=((), tuple(skew[1])))

@@ -24,7 +24,7 @@ from raycollab import (
 from raycollab.errors import ConfigError
 from raycollab.models import MLP, Module
 from raycollab.population import Parties, Split
-from raycollab.recipe import class_path, from_plain, only_in_python, plain_fields, to_plain
+from raycollab.recipe import class_path, from_plain, only_in_python, packages, plain_fields, to_plain
 
 from .contracts.rows import TABLES, instances
 
@@ -64,6 +64,16 @@ SETTINGS = [
     raycollab.Attack("ipm", num_agents=1),
     DIGITS,
     data.Parquet("x.parquet", columns=("a",), shapes={"a": (1, 2)}, label=None),
+    data.Arrow("x.arrow", where={"split": ("train",)}, bad_rows="skip"),
+    data.CSV("x.csv", categories={"label": ("cat", "dog")}, delimiter=";"),
+    data.JSONLines("x.jsonl", text={"text": 8}, tokenizer=data.Bytes()),
+    data.HuggingFace("folder", part="train", images={"image": "rgb"}, resize={"image": (8, 8)}),
+    data.ImageFolder("folder", ("cat", "dog"), size=(8, 8)),
+    data.TorchDataset("torch.utils.data.TensorDataset", names=("x",)),
+    data.Torchvision("MNIST", "folder", {"train": False}),
+    data.Streamed(data.Parquet("x.parquet", audio={"wav": (8000, 1.0)}), buffer=8),
+    data.Distorted(DIGITS, (data.Noise(0.1), data.Blur(1.0), data.Rotate(90.0), data.Rescale(2.0))),
+    *(data.Noise(0.1), data.Blur(1.0), data.Rotate(90.0), data.Rescale(2.0)),
     data.Part(DIGITS, data.IID(3), 1),
     data.Holdout(DIGITS, "test"),
     data.IID(4, seed=1),
@@ -76,6 +86,7 @@ SETTINGS = [
     AGENT,
     Parties((AGENT,)),
     Split(DIGITS, data.IID(3), (learners.SGD(), learners.SGD(lr=1.0))),
+    Split(DIGITS, data.IID(3), (learners.SGD(),), quality="drop", skew=((), (data.Blur(1.0),))),
 ]
 
 
@@ -106,10 +117,13 @@ def test_every_exported_settings_class_makes_the_round_trip():
     results = (
         "Chain",
         "Experiment",
+        "Opened",
+        "Table",
         "Result",
         "TrainedModel",
         "Assignment",
         "LocalLearner",
+        "Node",
         "Round",
         "Update",
         "Problem",
@@ -225,3 +239,13 @@ def test_plain_values_stay_what_they_are():
     plain = {"a": [1, 2.5, None, True, "x"], "b": {"c": ()}}
     assert to_plain(plain) == {"a": [1, 2.5, None, True, "x"], "b": {"c": []}}
     assert from_plain(plain) == {"a": (1, 2.5, None, True, "x"), "b": {"c": ()}}
+
+
+def test_the_packages_of_a_value_are_what_reading_it_again_needs():
+    """A net that is named as text counts as well; without its package the same value is refused."""
+    task = tasks.ImageClassification(Module("benchmarks.workloads.nets:mlp", {"widths": (4, 2)}), 2)
+    value = {"agents": [raycollab.Agent("a", DIGITS, learners.SGD(), task)], "note": "torch.nn:Linear"}
+    assert packages(value) == {"raycollab", "benchmarks"}
+    assert from_plain(to_plain(value), trusted=tuple(packages(value))) == value | {"agents": tuple(value["agents"])}
+    with pytest.raises(ConfigError, match="is not imported unasked"):
+        from_plain(to_plain(value), trusted=("raycollab",))

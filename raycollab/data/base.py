@@ -6,7 +6,7 @@ opens it on its own node. A Shard is an opened source: columns cached on the dev
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -18,7 +18,7 @@ from raycollab.data.partition import Partition
 from raycollab.errors import DataError
 from raycollab.rng import numpy_generator
 
-__all__ = ["Columns", "Holdout", "Part", "Shard", "Source", "read_columns", "stratified_split"]
+__all__ = ["Columns", "Holdout", "Opened", "Part", "Shard", "Source", "read_columns", "stratified_split"]
 
 _PERMUTE_WHOLE_BYTES = 2**20  # below this an epoch permutes the whole column once; above, it selects per batch
 
@@ -38,6 +38,19 @@ class Source(Settings, ABC):
     def describe(self) -> str:
         """Return one short line for people."""
 
+    def open(self, rows: np.ndarray | None = None) -> "Opened":
+        """Read all rows, or those of an index [k]; a source that can read less than all of itself overrides it."""
+        return Opened(self.read() if rows is None else take_rows(read_columns(self), rows))
+
+    def keys(self, names: tuple[str, ...] | None) -> Columns:
+        """Columns that rows are dealt out by: these at least, None is all; every stored row, whether good or not."""
+        del names
+        return read_columns(self)
+
+    def tolerant(self) -> "Source":
+        """The same rows, with those that cannot be read skipped and counted where the source can do that."""
+        return self
+
     def overlap(self) -> str:
         """Why rows may not be dealt out one by one, and what to do; empty if each stands for itself."""
         return ""
@@ -45,6 +58,21 @@ class Source(Settings, ABC):
     def split(self, partition: Partition) -> Sequence["Source"]:
         """Return one source per part. Reads nothing: each part is cut where it is opened."""
         return [Part(self, partition, index) for index in range(partition.num_parts)]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Rows as they were read.
+
+    Args:
+        columns: Those that could be.
+        skipped: What is wrong with each of the others: file, row and reason.
+        kept: Places of the rows that are there among those that were asked for [k]; None if that is all of them.
+    """
+
+    columns: Columns
+    skipped: tuple[str, ...] = ()
+    kept: np.ndarray | None = None
 
 
 @lru_cache(maxsize=2)
@@ -58,7 +86,7 @@ def read_columns(source: Source) -> Columns:
 
 @lru_cache(maxsize=4)
 def _rows_of_parts(source: Source, partition: Partition) -> list[np.ndarray]:
-    return partition.assign(read_columns(source))
+    return partition.assign(source.keys(partition.keys))
 
 
 @dataclass(frozen=True)
@@ -75,8 +103,24 @@ class Part(Source):
         require(not self.source.overlap(), "Part.source", self.source, self.source.overlap())
 
     def read(self) -> Columns:
-        """Read the source, cut it, and keep the rows of this part."""
-        return take_rows(read_columns(self.source), _rows_of_parts(self.source, self.partition)[self.index])
+        """Read the rows of this part."""
+        return self.open().columns
+
+    def open(self, rows: np.ndarray | None = None) -> Opened:
+        """Read the rows of this part, or some of them, and as little else as the source allows."""
+        return self.source.open(self._mine(rows))
+
+    def keys(self, names: tuple[str, ...] | None) -> Columns:
+        """Columns that the rows of this part are dealt out by."""
+        return take_rows(self.source.keys(names), self._mine(None))
+
+    def tolerant(self) -> Source:
+        """The same part, with rows that cannot be read skipped."""
+        return replace(self, source=self.source.tolerant())
+
+    def _mine(self, rows: np.ndarray | None) -> np.ndarray:
+        mine = _rows_of_parts(self.source, self.partition)[self.index]
+        return mine if rows is None else mine[rows]
 
     def describe(self) -> str:
         """Return one short line for people."""
@@ -111,10 +155,26 @@ class Holdout(Source):
         require(not self.source.overlap(), "Holdout.source", self.source, self.source.overlap())
 
     def read(self) -> Columns:
-        """Read the source and keep the rows of this side."""
-        columns = read_columns(self.source)
+        """Read the rows of this side."""
+        return self.open().columns
+
+    def open(self, rows: np.ndarray | None = None) -> Opened:
+        """Read the rows of this side, or some of them, and as little else as the source allows."""
+        mine = self._mine(self.source.keys((LABEL,)))
+        return self.source.open(mine if rows is None else mine[rows])
+
+    def keys(self, names: tuple[str, ...] | None) -> Columns:
+        """Columns that the rows of this side are dealt out by."""
+        mine = self._mine(self.source.keys((LABEL,)))
+        return take_rows(self.source.keys(names), mine)
+
+    def tolerant(self) -> Source:
+        """The same side, with rows that cannot be read skipped."""
+        return replace(self, source=self.source.tolerant())
+
+    def _mine(self, columns: Columns) -> np.ndarray:
         train, test = stratified_split(columns, self.fraction, self.seed, name=self.source.describe())
-        return take_rows(columns, train if self.keep == "train" else test)
+        return train if self.keep == "train" else test
 
     def describe(self) -> str:
         """Return one short line for people."""

@@ -7,6 +7,7 @@ from raycollab.errors import DataError
 
 Columns = dict[str, torch.Tensor]
 LABEL = "label"
+WEIGHT = "example_weight"  # how much a row counts, where rows do not all count alike
 
 
 def count_rows(columns: Columns, name: str) -> int:

@@ -11,13 +11,13 @@ from raycollab.errors import DataError
 from raycollab.places import DATA_VARIABLE, candidates
 
 
-def find_files(path: str, suffix: str) -> tuple[fs.FileSystem, list[str]]:
+def find_files(path: str, suffix: str | tuple[str, ...]) -> tuple[fs.FileSystem, list[str]]:
     """Return the file system and the sorted files that a path means.
 
     Args:
         path: A file, a folder (its files with the suffix, at any depth), a glob or a URI. `~` and environment variables
             are expanded; a relative path that does not exist is also looked for under $RAYCOLLAB_DATA.
-        suffix: What counts as data in a folder, e.g. ".parquet".
+        suffix: What counts as data in a folder, e.g. ".parquet"; or several.
 
     Raises:
         DataError: Nothing is there; names the places tried.
@@ -31,10 +31,11 @@ def find_files(path: str, suffix: str) -> tuple[fs.FileSystem, list[str]]:
                 return filesystem, files
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path}: cannot be listed: {error}") from error
+    shown = suffix if isinstance(suffix, str) else " or ".join(suffix)
     root = os.environ.get(DATA_VARIABLE)
     remedy = f"{DATA_VARIABLE} is {root!r}" if root else f"{DATA_VARIABLE} is not set"
     raise DataError(
-        f"{path}: no file there, and no folder with {suffix} files; tried: {', '.join(tried)}. {remedy}: "
+        f"{path}: no file there, and no folder with {shown} files; tried: {', '.join(tried)}. {remedy}: "
         f"put the data at one of these, or run `export {DATA_VARIABLE}=FOLDER` on every node that holds it"
     )
 
@@ -46,7 +47,7 @@ def _locate(candidate: str) -> tuple[fs.FileSystem, str]:
     return fs.LocalFileSystem(), os.path.abspath(candidate)
 
 
-def _list(filesystem: fs.FileSystem, place: str, suffix: str) -> list[str]:
+def _list(filesystem: fs.FileSystem, place: str, suffix: str | tuple[str, ...]) -> list[str]:
     found = filesystem.get_file_info(place)
     if found.type == fs.FileType.Directory:
         inside = filesystem.get_file_info(fs.FileSelector(place, recursive=True))
@@ -56,7 +57,7 @@ def _list(filesystem: fs.FileSystem, place: str, suffix: str) -> list[str]:
     return _glob(filesystem, place) if any(mark in place for mark in "*?[") else []
 
 
-def _is_data(path: str, folder: str, suffix: str) -> bool:
+def _is_data(path: str, folder: str, suffix: str | tuple[str, ...]) -> bool:
     """Whether a file counts: hidden and temporary names (`.x`, `_x`) do not, as everywhere around Parquet."""
     below = path[len(folder) :].strip("/").split("/")
     return path.endswith(suffix) and not any(name.startswith((".", "_")) for name in below)

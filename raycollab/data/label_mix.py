@@ -38,6 +38,11 @@ class LabelMix(Partition):
         )
         require(self.num_parts >= 1, "LabelMix.num_parts", self.num_parts, "must be >= 1")
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The one that it goes by."""
+        return (self.by,)
+
     def assign(self, columns: Columns) -> list[np.ndarray]:
         """Return the row numbers of each part."""
         n = count_rows(columns, repr(self))

@@ -22,6 +22,11 @@ class Partition(Settings, ABC):
 
     num_parts: int
 
+    @property
+    def keys(self) -> tuple[str, ...] | None:
+        """The columns that `assign` looks at, so that no others need be read; None for all."""
+        return None
+
     @abstractmethod
     def assign(self, columns: Columns) -> list[np.ndarray]:
         """Return the row numbers [k] of each part, int64.
@@ -40,6 +45,11 @@ class IID(Partition):
 
     def __post_init__(self) -> None:
         _require_parts(self)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """No column: it counts rows."""
+        return ()
 
     def assign(self, columns: Columns) -> list[np.ndarray]:
         """Return the row numbers of each part."""
@@ -74,6 +84,11 @@ class Dirichlet(Partition):
             0 < self.alpha < np.inf, "Dirichlet.alpha", self.alpha, "must be > 0; 0.1 is a strong skew, 100 almost none"
         )
         require(self.min_examples >= 1, "Dirichlet.min_examples", self.min_examples, "must be >= 1")
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The one that it goes by."""
+        return (self.by,)
 
     def assign(self, columns: Columns) -> list[np.ndarray]:
         """Return the row numbers of each part."""
@@ -117,6 +132,11 @@ class DirichletSizes(Partition):
         )
         require(self.min_examples >= 1, "DirichletSizes.min_examples", self.min_examples, "must be >= 1")
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """No column: it counts rows."""
+        return ()
+
     def assign(self, columns: Columns) -> list[np.ndarray]:
         """Return the row numbers of each part."""
         n = _enough_rows(self, columns, self.num_parts * self.min_examples)
@@ -145,6 +165,11 @@ class LabelShards(Partition):
     def __post_init__(self) -> None:
         _require_parts(self)
         require(self.labels_per_part >= 1, "LabelShards.labels_per_part", self.labels_per_part, "must be >= 1")
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The one that it goes by."""
+        return (self.by,)
 
     def assign(self, columns: Columns) -> list[np.ndarray]:
         """Return the row numbers of each part."""
@@ -176,6 +201,11 @@ class ByColumn(Partition):
         require(
             len(set(self.values)) == len(self.values), "ByColumn.values", self.values, "must differ from each other"
         )
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The one that it goes by."""
+        return (self.column,)
 
     def assign(self, columns: Columns) -> list[np.ndarray]:
         """Return the row numbers of each part."""
@@ -211,6 +241,11 @@ class Explicit(Partition):
             f"<{len(rows) - len(set(rows))} rows twice>",
             "parts must be disjoint",
         )
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """No column: it counts rows."""
+        return ()
 
     def assign(self, columns: Columns) -> list[np.ndarray]:
         """Return the row numbers of each part."""

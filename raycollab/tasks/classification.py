@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from raycollab.config import require
+from raycollab.data import WEIGHT
 from raycollab.errors import DataError, ModelError
 from raycollab.metrics import Average, Confusion, RankCounts, Statistics
 from raycollab.models.base import Model
@@ -58,18 +59,21 @@ class Classification(Task):
         return self.net.build()
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Mean cross-entropy []."""
-        labels = batch[self.label].long()
-        return functional.cross_entropy(model(batch[self.inputs]), labels, label_smoothing=self.label_smoothing)
+        """Mean cross-entropy, of examples times their weights if they have any []."""
+        outputs = model(batch[self.inputs])
+        if WEIGHT in batch:
+            return self.losses(outputs, batch).mean()
+        return functional.cross_entropy(outputs, batch[self.label].long(), label_smoothing=self.label_smoothing)
 
     def inputs_of(self, batch: Batch) -> Tensor:
         """The column that the module is given."""
         return batch[self.inputs]
 
     def losses(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Cross-entropy of each example [b]."""
+        """Cross-entropy of each example, times its weight if it has one [b]."""
         labels, smoothing = batch[self.label].long(), self.label_smoothing
-        return functional.cross_entropy(outputs, labels, label_smoothing=smoothing, reduction="none")
+        losses = functional.cross_entropy(outputs, labels, label_smoothing=smoothing, reduction="none")
+        return losses * batch[WEIGHT] if WEIGHT in batch else losses
 
     def losses_and_gradients(self, batch: Batch, outputs: Tensor) -> tuple[Tensor, Tensor]:
         """Cross-entropy, whose gradient is the softmax less the target."""
@@ -80,6 +84,8 @@ class Classification(Task):
         if smoothing:
             losses.sub_(logs.mean(1), alpha=smoothing)
             gradients.sub_(smoothing / self.num_classes)
+        if WEIGHT in batch:
+            return losses.mul_(batch[WEIGHT]), gradients.mul_(batch[WEIGHT].unsqueeze(1))
         return losses, gradients
 
     def logits(self, model: nn.Module, batch: Batch) -> Tensor:

@@ -58,7 +58,7 @@ def test_gray_and_other_formats(write):
     [
         (
             [encoded(PICTURES[0]), encoded(PICTURES[1][:, :2])],
-            r"'image': row 1 is 2x5, row 0 is 4x5; resize the images",
+            r"'image': row 1 is 2x5, others are 4x5; resize them",
         ),
         ([encoded(PICTURES[0]), b"no image"], r"'image': row 1 is no image that can be read: .*; write it again"),
         ([encoded(PICTURES[0]), None], r"'image': row 1 is null; drop the row"),
@@ -91,7 +91,7 @@ def test_normalized_by_channel(write):
         DataError, match=r"normalize\['image'\] has 1 channels, but the column is torch.float32 of shape"
     ):
         Parquet(path, images={"image": "rgb"}, normalize={"image": ((0.5,), (0.5,))}).read()
-    with pytest.raises(DataError, match=r"normalize\['pixels'\] has 1 channels, but the column is not read"):
+    with pytest.raises(DataError, match=r"normalize\['pixels'\] is set, but the column is not read"):
         Parquet(path, images={"image": "rgb"}, normalize={"pixels": ((0.5,), (0.5,))}).read()
     with pytest.raises(ConfigError, match=r"Parquet.normalize\['image'\]=\(\(0.5,\), \(0.0,\)\): must be means"):
         Parquet(path, normalize={"image": ((0.5,), (0.0,))})

@@ -101,7 +101,7 @@ def test_splitting_reads_nothing():
         (
             {"x": pa.array([[1, 2], [3]]), "label": [1, 2]},
             {},
-            "column 'x': row 1 holds 1 values and row 0 holds 2; lists must",
+            "column 'x': row 1 holds 1 values and others hold 2; lists must",
         ),
         ({"x": pa.array([[1, 2], None]), "label": [1, 2]}, {}, "column 'x': row 1 is null"),
         ({"x": pa.array([[1, 2], [3, None]]), "label": [1, 2]}, {}, "column 'x': row 1 is null, and int64 has no NaN"),

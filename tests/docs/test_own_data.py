@@ -33,10 +33,13 @@ def test_the_experiment_runs_and_its_model_predicts(tmp_path):
     ):
         write(tmp_path / name, rows)
     (tmp_path / "hospitals.yaml").write_text(blocks("yaml")[0])
-    outputs = [run(line, tmp_path) for line in blocks("sh")[0].strip().splitlines()]
+    outputs = [run(line, tmp_path) for block in blocks("sh")[:2] for line in block.strip().splitlines()]
     assert re.search(r"north +SGD +70 examples \(7 for validation\)", outputs[0])
     assert re.search(r"south +Optimizer +50 examples \(10 for validation\)", outputs[0])
     assert pq.read_table(tmp_path / "predictions.parquet").num_rows == 50
+    assert "2 agents, 120 examples" in outputs[2]
+    assert (tmp_path / "shown.png").stat().st_size > 10_000
+    assert re.search(r"labels are not judged.*: north, south", outputs[3])  # the pixels of this test are random
 
 
 def run(line, folder):

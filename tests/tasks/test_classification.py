@@ -5,9 +5,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from raycollab.data import WEIGHT
 from raycollab.errors import ConfigError, DataError, ModelError
 from raycollab.models import MLP, Module
 from raycollab.params import Exchange, FlatModel
+from raycollab.task import Task
 from raycollab.tasks import Classification, ImageClassification
 
 
@@ -163,3 +165,24 @@ def test_logits_are_the_output_of_the_model():
     task = Classification(MLP(4, 3), 3)
     module, inputs = task.model(), torch.randn(2, 4)
     assert torch.equal(task.logits(module, {"features": inputs}), module(inputs))
+
+
+def test_weights_of_examples_by_hand():
+    """Uniform logits: ln 2 each; weights 1, 0.5, 0 make the mean half of that, and the gradients shrink alike."""
+    task = passing(num_classes=2, label_smoothing=0.1)
+    batch = {"features": torch.zeros(3, 2), "label": torch.tensor([0, 1, 1])}
+    weighted = {**batch, WEIGHT: torch.tensor([1.0, 0.5, 0.0])}
+    model = nn.Identity()
+    torch.testing.assert_close(task.loss(model, weighted), torch.tensor(0.5 * math.log(2)))
+    torch.testing.assert_close(task.losses(batch["features"], weighted), math.log(2) * weighted[WEIGHT])
+    outputs = torch.randn(3, 2, generator=torch.Generator().manual_seed(0))
+    ours = task.losses_and_gradients(weighted, outputs)
+    theirs = Task.losses_and_gradients(task, weighted, outputs)
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_weights_of_one_change_nothing():
+    task = passing(num_classes=2)
+    batch = {"features": torch.randn(3, 2), "label": torch.tensor([0, 1, 1])}
+    weighted = {**batch, WEIGHT: torch.ones(3)}
+    torch.testing.assert_close(task.loss(nn.Identity(), weighted), task.loss(nn.Identity(), batch))

@@ -1,0 +1,42 @@
+"""Questions to agents where their data is, each in a Ray task of its own."""
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import ray
+from ray.exceptions import GetTimeoutError, RayTaskError
+
+from raycollab.config import ScalingConfig
+from raycollab.errors import ClusterError
+from raycollab.runtime.placement import cluster
+
+Answer = TypeVar("Answer")
+
+
+def ask_on_ray(
+    questions: Sequence[Callable[[], Answer]], scaling: ScalingConfig, *, address: str | None, timeout_s: float
+) -> list[Answer]:
+    """The answers, in order.
+
+    Args:
+        questions: What is called on the nodes; it travels, and so does its answer.
+        scaling: What each may take of its node.
+        address: Ray cluster to use.
+        timeout_s: For all of them.
+    Raises: ClusterError if the cluster cannot be reached, or not all answers came in time; whatever a question raises.
+    """
+    with cluster(address):
+        cpus = 1.0 if scaling.cpus_per_host is None else scaling.cpus_per_host
+        called = ray.remote(num_cpus=cpus, max_retries=0)(_called)
+        try:
+            return ray.get([called.remote(question) for question in questions], timeout=timeout_s)
+        except RayTaskError as error:
+            raise (error.cause or error) from None
+        except GetTimeoutError as error:
+            raise ClusterError(
+                f"not all {len(questions)} agents answered within round_timeout_s={timeout_s:g}; look at `ray status`"
+            ) from error
+
+
+def _called(question: Callable[[], Answer]) -> Answer:
+    return question()
