@@ -11,10 +11,11 @@ from raycollab.chains import Chain
 from raycollab.checks import check_update
 from raycollab.config import Settings, require
 from raycollab.data import Shard, Source
-from raycollab.errors import ConfigError, DataError, TaskMismatchError
+from raycollab.errors import ConfigError, DataError, TaskMismatchError, UpdateError
 from raycollab.learners import JointLearner, Learner
 from raycollab.metrics import Statistics
 from raycollab.params import FlatModel
+from raycollab.quality.opening import check_quality, open_shard
 from raycollab.rng import derive_seed
 from raycollab.spec import BUFFERS, PARAMS, ParamSpec
 from raycollab.task import Fingerprint, Problem, Task
@@ -33,6 +34,7 @@ class Agent(Settings):
         task: Its own task, with its own loss; None takes the experiment's.
         val_fraction: Share of the shard that is kept for its own validation, in [0, 1).
         approves: Fingerprint of the only task it agrees to; empty agrees to its own.
+        quality: What becomes of rows whose label is likely wrong: "keep", "down-weight" (they count half) or "drop".
     """
 
     name: str
@@ -41,10 +43,12 @@ class Agent(Settings):
     task: Task | None = None
     val_fraction: float = 0.1
     approves: str = ""
+    quality: str = "keep"
 
     def __post_init__(self) -> None:
         require(bool(self.name), "Agent.name", self.name, "must not be empty")
         require(0 <= self.val_fraction < 1, "Agent.val_fraction", self.val_fraction, "must be in [0, 1)")
+        check_quality("Agent.quality", self.quality)
         for name, kind in (("shard", Source), ("learner", Learner)):
             if not isinstance(getattr(self, name), kind):
                 raise ConfigError(f"Agent({self.name!r}).{name}={getattr(self, name)!r}: must be a {kind.__name__}")
@@ -105,6 +109,8 @@ class LiveAgent:
         self._seed = seed
         self._states: dict[int, State] = {}  # by the round that made them; the last two
         self._fingerprint = ""
+        piped = any(transform.remembers for transform in chain.on_agent.transforms)
+        self._remembers = agent.learner.remembers or piped or bool(model.private())
 
     def agree(self, offer: Offer) -> None:
         """Check the task against what the party approved.
@@ -125,10 +131,9 @@ class LiveAgent:
                 else replace(offer.fingerprint, loss=own.loss, metrics=own.metrics)
             )
             own.check_offer(offered, name)
-        self._coverage = offer.spec.coverage(self.model.spec)
+        coverage = offer.spec.coverage(self.model.spec)
         self._pipeline = self._pipeline.bind(self.model.spec)
-        full = self._coverage.params.full and self._coverage.buffers.full
-        self._told = None if full else self._coverage
+        self._told = None if coverage.params.full and coverage.buffers.full else coverage
         self._fingerprint = digest
 
     def open(self) -> AgentCard:
@@ -138,23 +143,23 @@ class LiveAgent:
         """
         agent = self.agent
         where = f"agent {agent.name!r}: {agent.shard.describe()}"
+        seed = derive_seed(self._seed, "validation", agent.name)
         try:
-            columns = agent.shard.read()
-            good = self._task.check(columns, where)
+            opened = open_shard(
+                agent.shard,
+                self._task,
+                where=where,
+                val_fraction=agent.val_fraction,
+                seed=seed,
+                device=self.model.device,
+                quality=agent.quality,
+            )
         except DataError as error:
             message = str(error)
             raise DataError(message if message.startswith(where) else f"agent {agent.name!r}: {message}") from error
-        rejected = int((~good).sum())
-        if rejected:
-            columns = {name: column[good] for name, column in columns.items()}
-        if not len(next(iter(columns.values()))):
-            raise DataError(f"{where}: 0 examples are left ({rejected} rejected); give the agent data or leave it out")
-        seed = derive_seed(self._seed, "validation", agent.name)
-        self._shard = Shard(columns, val_fraction=agent.val_fraction, seed=seed, device=self.model.device)
-        examples, held_back = self._shard.num_examples("train"), self._shard.num_examples("val")
-        line = f"{examples + held_back:,} examples ({held_back:,} for validation), {rejected:,} rejected"
-        covered = self._task.coverage(columns)
-        return AgentCard(agent.name, examples, f"{line}, {covered}" if covered else line, type(agent.learner).__name__)
+        self._shard = opened.shard
+        examples, learner = self._shard.num_examples("train"), type(agent.learner).__name__
+        return AgentCard(agent.name, examples, opened.summary, learner, self._remembers)
 
     def update(self, round: Round, assignment: Assignment, stop: Callable[[], bool]) -> tuple[Update, AgentReport]:
         """Take part in a round. Idempotent: redoing a round starts from the same state and gives the same bits.
@@ -178,7 +183,7 @@ class LiveAgent:
                 f"agent {self.agent.name!r} agreed to task {self._fingerprint} and refuses round {round.index} "
                 f"with {round.fingerprint}"
             )
-        local = replace(round, vectors=self._localised(round.vectors))
+        local = round if self._told is None else replace(round, vectors=self._localised(round.vectors))
         kept = self.kept(assignment.last_round)
         state = self.state(kept) or self._first_state(local.vectors[PARAMS])
         self.model.load_private(state["private"])
@@ -193,7 +198,7 @@ class LiveAgent:
         round, params = turn.round, turn.params
         update = replace(
             update,
-            vectors={name: vector.detach().float() for name, vector in update.vectors.items()},
+            vectors={name: self._own(vector.detach().float()) for name, vector in update.vectors.items()},
             agent=self.agent.name,
             coverage=self._told,
             base_version=round.base_version,
@@ -205,7 +210,6 @@ class LiveAgent:
             seed = round.seed_for("agent chain", self.agent.name)
             update, piped = self._pipeline.update(update, piped, params, seed=seed)
             norm = check_update(update, self.model.spec, round)
-        update = replace(update, vectors=self._kept(update.vectors))
         memory = {"private": self.model.private(), "learner": self._kept(learned), "pipeline": self._kept(piped)}
         remembers = self._remember(round.index, turn.kept, memory)
         report = AgentReport(
@@ -225,7 +229,8 @@ class LiveAgent:
     def alike(self) -> tuple[Learner, int, int] | None:
         """Agents of which this is equal can learn in the same steps; None if it has to learn by itself."""
         learner = self.agent.learner
-        if not (isinstance(learner, JointLearner) and learner.joint and self._task.tells_losses):
+        joint = isinstance(learner, JointLearner) and learner.joint and isinstance(self._shard, Shard)
+        if not (joint and self._task.tells_losses):
             return None
         return learner, id(self.model), self._shard.num_examples("train")
 
@@ -250,9 +255,10 @@ class LiveAgent:
         device = self.model.device
         self._states = {last_round: map_leaves(lambda leaf: leaf.to(device) if _is_vector(leaf) else leaf, state)}
 
-    def _localised(self, vectors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        device = self.model.device
-        return {name: self._coverage.of(name).take(vector).to(device) for name, vector in vectors.items()}
+    def _localised(self, vectors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        if self._told is None:
+            return vectors
+        return {name: self._told.of(name).take(vector) for name, vector in vectors.items()}
 
     def _first_state(self, params: Tensor) -> dict[str, Any]:
         return {
@@ -265,13 +271,20 @@ class LiveAgent:
         """Keep the state of this round and of the one that it started from; an agent without any keeps none."""
         if not kept and not _has_leaves(state):
             return False
+        if not self._remembers:
+            raise UpdateError(
+                f"agent {self.agent.name!r}: {type(self.agent.learner).__name__} or a transform returns state, but "
+                f"says remembers=False: its next round may be on another host; set remembers=True in its class"
+            )
         self._states = {**({kept: self._states[kept]} if kept else {}), index: state}
         return True
 
     def _kept(self, tree: Any) -> Any:
         """The tree with copies of what lies in the model's memory, which the next agent overwrites."""
-        scratch = self.model.is_scratch
-        return map_leaves(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) and scratch(leaf) else leaf, tree)
+        return map_leaves(lambda leaf: self._own(leaf) if isinstance(leaf, Tensor) else leaf, tree)
+
+    def _own(self, vector: Tensor) -> Tensor:
+        return vector.clone() if self.model.is_scratch(vector) else vector
 
 
 def _is_vector(leaf: Any) -> bool:

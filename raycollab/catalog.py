@@ -12,7 +12,7 @@ from raycollab.aggregation import Aggregator, Product, Stack
 from raycollab.attacks.attack import KINDS
 from raycollab.attacks.base import Misbehaviour
 from raycollab.codecs import Codec
-from raycollab.data import Partition, Source, Tokenizer
+from raycollab.data import Distortion, Partition, Source, Tokenizer
 from raycollab.errors import ConfigError
 from raycollab.learners import Learner
 from raycollab.models import Model
@@ -48,6 +48,7 @@ ALL_KINDS: dict[str, Kind] = {
     "populations": Kind(Population, "agents", "who the agents are: named one by one, or one data set dealt out"),
     "sources": Kind(Source, "test, source, shard or public", "where data is"),
     "tokenizers": Kind(Tokenizer, "a text source's tokenizer", "how text becomes tokens"),
+    "distortions": Kind(Distortion, "a Split's skew, or Distorted", "what a party's own sensor does to its examples"),
     "partitions": Kind(Partition, "a Split's partition", "who holds what of one data set"),
     "learners": Kind(Learner, "learner or learners", "how agents learn"),
     "aggregators": Kind(Aggregator, "chain", "how their updates become one: the one aggregator of a chain"),
@@ -98,6 +99,13 @@ class Rule:
         texts = [cleandoc(form.__doc__ or "") for form in self.form.__mro__]
         found = (re.search(r"^Source: *(.*(?:\n +.*)*)", text, re.MULTILINE) for text in texts)
         return next((" ".join(match[1].split()) for match in found if match), "")
+
+    @property
+    def inherited(self) -> str:
+        """What the classes that it derives from say of the settings that it takes over from them."""
+        texts = [cleandoc(form.__dict__.get("__doc__") or "") for form in self.form.__mro__[1:] if is_dataclass(form)]
+        found = (re.search(r"^Args:\n((?: .*\n?)+)", text, re.MULTILINE) for text in texts)
+        return "\n".join(match[1].rstrip() for match in found if match)
 
     @property
     def arguments(self) -> tuple[str, ...]:
@@ -180,6 +188,8 @@ def page(name: str) -> str:
 def full(rule: Rule) -> str:
     """One rule with all that its docstring says."""
     lines = [*_signature(rule, indent=""), "", rule.text]
+    if rule.inherited:
+        lines += ["", "Settings in common with others of its kind:", rule.inherited]
     kind = ALL_KINDS[rule.kind]
     facts = {
         "formula": rule.formula,

@@ -117,8 +117,9 @@ class RunConfig(Settings):
         patience: Stop after this many evaluations without a better score on the shared set; None never does.
         eval_every: Rounds between evaluations; the last round is always evaluated.
         seed: Seed of every random stream of the run.
-        num_blocks: Groups of agents whose updates are summed together, fixed for the experiment, so that
-            results do not depend on the number of hosts. None takes one per agent, 64 at most.
+        num_blocks: Blocks of neighbouring agents whose updates are summed one after another, before blocks are added
+            pair by pair: fixed for the experiment, so that results do not depend on the number of hosts. None makes
+            blocks of ScalingConfig.agents_at_once agents, or of single ones.
     """
 
     name: str = ""

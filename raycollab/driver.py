@@ -11,6 +11,7 @@ from torch import Tensor
 from raycollab.agent import Agent, Offer
 from raycollab.checkpoint import RunFolder
 from raycollab.collecting import Collecting, Gathered
+from raycollab.determinism import fixed_threads
 from raycollab.durability import Durability
 from raycollab.errors import Interrupted, QuorumError, RunFolderError, UpdateError
 from raycollab.experiment import Plan
@@ -21,12 +22,13 @@ from raycollab.metrics import Statistics
 from raycollab.norms import is_finite
 from raycollab.report import first, rejoined
 from raycollab.roster import Roster
-from raycollab.runtime.host import build_model, fixed_threads
 from raycollab.runtime.pool import Collected, Pool
+from raycollab.runtime.session import build_model
 from raycollab.shared_set import SharedSet
 from raycollab.spec import BUFFERS, DELTA, PARAMS
 from raycollab.stopping import Stopping
 from raycollab.types import AgentCard, Assignment, Failure, Round, RoundReport, Update
+from raycollab.vectors import plus
 
 Vectors = dict[str, Tensor]
 
@@ -197,12 +199,12 @@ class Driver:
     def _applied(self, aggregate: Update) -> Vectors:
         """The next vectors: each plus what the aggregate brings for it, in new memory, checked."""
         brought = {PARAMS if name == DELTA else name: vector for name, vector in aggregate.vectors.items()}
-        vectors = {name: vector + brought[name] if name in brought else vector for name, vector in self.vectors.items()}
-        for name, vector in vectors.items():
+        changed = {name: plus(vector, brought[name]) for name, vector in self.vectors.items() if name in brought}
+        for name, vector in changed.items():
             if not is_finite(vector):
                 where = f"round {self.version + 1}: the merged {name!r}"
                 raise UpdateError(f"{where} is not finite; the round is not committed")
-        return vectors
+        return {**self.vectors, **changed}
 
     def _commit(self, vectors: Vectors, chain_state: Any, gathered: Gathered) -> list[Failure]:
         """Make the round the newest; returns its failures, with what is done about each."""

@@ -1,6 +1,6 @@
 """Everything that a run is made of, as one value."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -15,13 +15,13 @@ from raycollab.errors import ConfigError
 from raycollab.modes import Mode, Synchronous
 from raycollab.params import Exchange
 from raycollab.population import Parties, Population
-from raycollab.recipe import plain_fields, to_plain
-from raycollab.runtime.host import Session
+from raycollab.recipe import packages, plain_fields, to_plain
+from raycollab.runtime.layout import Layout
+from raycollab.runtime.session import Session
 from raycollab.selection import Candidate, Selection, Uniform
 from raycollab.task import Task
 from raycollab.types import Step
 
-_MAX_BLOCKS = 64
 _MAX_HOSTS = 16
 _KINDS: dict[str, tuple[type, str]] = {  # what each field must be, and an example of it
     "task": (Task, "Classification(MLP(64, 10), 10)"),
@@ -124,12 +124,12 @@ class Experiment:
 
     def warnings(self) -> list[str]:
         """What may be meant as it is, but makes a rule fail."""
-        bad, rule = len(self.misbehaving()), self.rule
-        tolerated = getattr(rule, "f", None)  # Krum's and Bulyan's number of bad updates
-        if tolerated is None or bad <= tolerated:
-            return []
+        bad = len(self.misbehaving())
+        tolerated = [(type(rule).__name__, getattr(rule, "f", bad)) for rule in _with_inner(self.rule)]  # Krum, Bulyan
         return [
-            f"{type(rule).__name__}(f={tolerated}) tolerates {tolerated} bad updates a round, and {bad} agents are bad"
+            f"{name}(f={f}) tolerates {f} bad updates a round, and {bad} agents are bad"
+            for name, f in dict.fromkeys(tolerated)
+            if f < bad
         ]
 
     def _parties(self) -> list[Agent]:
@@ -143,6 +143,8 @@ class Experiment:
         if per_round is not None and per_round > count:
             raise ConfigError(f"RunConfig.agents_per_round={per_round}: there are only {count} agents")
         selected = per_round or count
+        self.select.check_agents([agent.name for agent in members])
+        self.mode.check_agents([agent.name for agent in members])
         self.select.select([Candidate(agent.name, 1) for agent in members], selected, round=1, seed=self.run.seed)
         rule, arriving = self.rule, self.mode.updates_per_round(selected)
         if (needed := self.failure.quorum(arriving)) > arriving:
@@ -169,12 +171,12 @@ class Experiment:
             raise ConfigError(
                 f"{self.mode!r}: a round takes all {count} agents already; set RunConfig.agents_per_round to fewer"
             )
-        blocks = self.run.num_blocks or min(count, _MAX_BLOCKS)
-        if blocks > count:
+        if (self.run.num_blocks or 1) > count:
             raise ConfigError(
-                f"RunConfig.num_blocks={blocks}: there are only {count} agents, and a block needs at least one"
+                f"RunConfig.num_blocks={self.run.num_blocks}: there are only {count} agents, and a block needs at "
+                f"least one"
             )
-        return replace(self, run=replace(self.run, num_blocks=blocks, agents_per_round=selected))
+        return replace(self, run=replace(self.run, agents_per_round=selected))
 
     def plan(self) -> "Plan":
         """What the driver gets to know."""
@@ -194,6 +196,7 @@ class Experiment:
             self.failure,
             self.checkpoint,
             self.scaling.threads_per_host,
+            tuple(sorted(packages((self.task, self.agents, self.chain, self.test)))),
         )
 
     def session(self) -> Session:
@@ -208,14 +211,25 @@ class Experiment:
             self.upload,
             self.scaling.agents_at_once or 0,
             self.failure.max_norm,
+            self.agents.simulated,
         )
+
+    def layout(self, num_cpus: int) -> Layout:
+        """Which agents are summed together, and on which of the hosts that so many CPUs make."""
+        names = tuple(agent.name for agent in self.agents.agents())
+        return Layout(names, self.num_hosts(num_cpus), self.run.num_blocks, self.scaling.agents_at_once or 1)
 
     def num_hosts(self, num_cpus: int) -> int:
         """Hosts for the agents: as asked for, or one an agent up to 16, or else one per CPU; never more than blocks."""
-        count, blocks = len(self.agents.agents()), self.run.num_blocks or _MAX_BLOCKS
+        count = len(self.agents.agents())
         if self.scaling.agents_per_host is not None:
             return -(-count // self.scaling.agents_per_host)
-        return min(count if count <= _MAX_HOSTS else max(1, num_cpus), blocks)
+        return min(count if count <= _MAX_HOSTS else max(1, num_cpus), self.most_hosts)
+
+    @property
+    def most_hosts(self) -> int:
+        """Hosts that there can be: as many as blocks, which are never cut."""
+        return self.run.num_blocks or -(-len(self.agents.agents()) // (self.scaling.agents_at_once or 1))
 
     def to_plain(self) -> dict[str, Any]:
         """As the plain data of an experiment file; what stands only in memory leaves a mark."""
@@ -225,6 +239,13 @@ class Experiment:
             name: plain_fields(value) if name in settings else to_plain(value, strict=False)
             for name, value in plain.items()
         }
+
+
+def _with_inner(rule: Aggregator) -> Iterator[Aggregator]:
+    """A rule, and all that it is made of."""
+    yield rule
+    for inner in rule.inner:
+        yield from _with_inner(inner)
 
 
 @dataclass(frozen=True)
@@ -243,6 +264,7 @@ class Plan:
     failure: FailureConfig
     checkpoint: CheckpointConfig
     threads: int
+    packages: tuple[str, ...]  # that the experiment's values are of: of no other are agents that join later
 
 
 def changed_settings(before: dict[str, Any], after: dict[str, Any]) -> list[str]:

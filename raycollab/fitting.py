@@ -209,14 +209,8 @@ def _tell(callbacks: Sequence[Callback], event: Begun | Event) -> None:
 
 def _local_events(experiment: Experiment, folder: RunFolder, began: float, address: str | None) -> Iterator[Event]:
     del address
-    hosts = experiment.num_hosts(num_cpus=1)
-    pool = LocalPool(
-        experiment.session(),
-        experiment.members(),
-        num_blocks=experiment.run.num_blocks or 1,
-        num_hosts=hosts,
-        device=_local_device("gpus_per_host", experiment.scaling.gpus_per_host),
-    )
+    on = _local_device("gpus_per_host", experiment.scaling.gpus_per_host)
+    pool = LocalPool(experiment.session(), experiment.members(), experiment.layout(num_cpus=1), on)
     device = _local_device("gpus_for_driver", experiment.scaling.gpus_for_driver)
     driver = Driver(experiment.plan(), pool, folder, device)
     with asked_by_signals(lambda: driver.interruption.ask(experiment.failure.stop_grace_s)):

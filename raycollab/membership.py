@@ -7,7 +7,7 @@ from raycollab.agent import Agent, Offer
 from raycollab.aggregation import Aggregator
 from raycollab.errors import ConfigError
 from raycollab.experiment import Plan
-from raycollab.recipe import from_plain, to_plain
+from raycollab.recipe import from_plain, packages, to_plain
 from raycollab.report import start_error
 from raycollab.roster import Roster
 from raycollab.runtime.pool import Pool
@@ -35,12 +35,19 @@ class Membership:
     def join(self, agent: Agent) -> AgentCard:
         """Start a host with this agent alone, let it agree and open its shard, and make it a member.
 
-        Raises: ConfigError if its name is taken, its learner does not fit the run, or it has no plain form; the error
-            with which it failed to agree or to open its shard.
+        Raises: ConfigError if its name is taken, its learner does not fit the run, or no resume could bring it back;
+            the error with which it failed to agree or to open its shard.
         """
         if agent.name in self._roster.names:
             raise ConfigError(f"add_agent: there is an agent {agent.name!r} already; give each its own name")
         recipe = to_plain(agent)
+        if strange := sorted(packages(agent) - {"raycollab", *self._plan.packages}):
+            named, more = (", ".join(each) for each in (self._plan.packages, strange))
+            raise ConfigError(
+                f"add_agent: agent {agent.name!r} is made of classes of {more}, and a resume imports only the packages "
+                f"that the experiment names, {named}: it could not bring the agent back; give it classes of those, or "
+                f"begin a run whose experiment names {more}"
+            )
         card = self._opened(agent, self._roster.num_joined)
         self._roster.join(card, recipe)
         return card
@@ -61,9 +68,8 @@ class Membership:
 
     def rejoin(self, joined: Iterable[Mapping[str, Any]]) -> list[AgentCard]:
         """Start those again that had joined before a run was broken off."""
-        own = (self._plan.task, self._plan.test, *self._plan.chain.steps)
-        trusted = tuple({type(value).__module__.partition(".")[0] for value in own})
-        return [self._opened(from_plain(each["agent"], trusted=trusted), each["slot"]) for each in joined]
+        made = [(from_plain(each["agent"], trusted=self._plan.packages), each["slot"]) for each in joined]
+        return [self._opened(agent, slot) for agent, slot in made]
 
     def _opened(self, agent: Agent, slot: int) -> AgentCard:
         learner = agent.learner

@@ -19,7 +19,6 @@ from raycollab.experiment import Experiment
 from raycollab.interruption import Interruption
 from raycollab.modes import Mode
 from raycollab.runtime.placement import Placement, available, cluster, num_cpus, place, wait_for_resources
-from raycollab.runtime.pool import Layout
 from raycollab.runtime.ray_hosts import HostSpecs
 from raycollab.signals import asked_by_signals
 from raycollab.types import Notice, RoundReport
@@ -36,8 +35,7 @@ def ray_events(experiment: Experiment, folder: RunFolder, began: float, address:
     Raises: ClusterError, ResourceError, and whatever ends the driver.
     """
     with cluster(address) as may_grow:
-        names = tuple(agent.name for agent in experiment.members())
-        layout = Layout(names, experiment.run.num_blocks or 1, experiment.num_hosts(num_cpus()))
+        layout = experiment.layout(num_cpus())
         placement = place(experiment.scaling, layout.num_hosts)
         wait_for_resources(placement, experiment.failure.start_timeout_s if may_grow else 0.0)
         specs = HostSpecs.put(layout, placement, experiment.session(), experiment.members())
@@ -95,9 +93,11 @@ def _restarted(
 def _start_driver(parts: Sequence[Any], placement: Placement, folder: RunFolder, began: float) -> ActorHandle:
     """Start a driver on this node, under the name of its folder; returns at once.
 
+    It may be elsewhere only for a GPU: Ray takes a preference for a node lightly where nothing is reserved.
+
     Raises: RunFolderError if the folder has a driver already.
     """
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=placement.gpus_for_driver > 0)
     reserve = {"num_cpus": 0, "num_gpus": placement.gpus_for_driver, "scheduling_strategy": here}
     kind = ray.remote(concurrency_groups=GROUPS, **reserve)(DriverActor)
     deadline = time.monotonic() + _FREE_NAME_S

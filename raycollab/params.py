@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from raycollab.config import require
 from raycollab.errors import ModelError
 from raycollab.spec import Entry, ParamSpec
+from raycollab.vectors import empty
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,8 @@ class FlatModel:
         self._first_private = {name: tensor.clone() for name, tensor in self._private.items()}
         self.spec = ParamSpec(tuple(entries), self._bind_buffers(exchange))
         self.lossy = any(flat.dtype != torch.float32 for flat in self.flats)
+        scratch = (*self.flats, *self.grads, *self.module.buffers())
+        self._scratch = {tensor.untyped_storage().data_ptr() for tensor in scratch}
 
     def _bind(self, names: list[str], group: dict[str, nn.Parameter], shared_size: int) -> None:
         flat = torch.cat([group[name].data.reshape(-1) for name in names])
@@ -193,6 +196,15 @@ class FlatModel:
         """The exchanged parameters as a new float32 vector [d]."""
         return torch.cat([shared.float() for shared in self.shared])
 
+    def moved(self, start: Tensor) -> Tensor:
+        """How far the exchanged parameters are from a vector [d], as a new float32 vector [d]."""
+        if self.lossy or self.device != "cpu":
+            return self.read().sub_(start)
+        moved = empty(len(start))
+        for shared, before, part in zip(self.shared, self.split(start), self.split(moved), strict=True):
+            torch.sub(shared, before, out=part)
+        return moved
+
     def read_buffers(self) -> Tensor:
         """The exchanged float buffers as a new float32 vector [b]."""
         return torch.cat(
@@ -226,10 +238,7 @@ class FlatModel:
 
     def is_scratch(self, tensor: Tensor) -> bool:
         """Whether a tensor lies in memory that the next agent overwrites."""
-        place = tensor.untyped_storage().data_ptr()
-        return any(
-            place == flat.untyped_storage().data_ptr() for flat in (*self.flats, *self.grads, *self.module.buffers())
-        )
+        return tensor.untyped_storage().data_ptr() in self._scratch
 
 
 def _dtype_name(tensor: Tensor) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from math import nan
 from typing import Any
 
 from raycollab.config import FailureConfig
@@ -28,6 +29,7 @@ class Roster:
         self.rejoined: dict[str, int] = {}  # the newest round that began without the memory of the one before
         self._policy = policy
         self._candidates: dict[str, Candidate] = {}
+        self._losses: dict[str, float] = {}  # the newest of each member, ready or not
         self._in_a_row: dict[str, int] = {}  # rounds that an agent failed in a row
         self._until: dict[str, int] = {}  # the last round of its quarantine
 
@@ -59,7 +61,7 @@ class Roster:
     def leave(self, name: str) -> None:
         """An agent leaves, and what is known of it is forgotten."""
         self.names.remove(name)
-        for known in (self.memory, self.joined, self._candidates, self._in_a_row, self._until):
+        for known in (self.memory, self.joined, self._candidates, self._losses, self._in_a_row, self._until):
             known.pop(name, None)
 
     def is_ready(self, name: str) -> bool:
@@ -73,7 +75,8 @@ class Roster:
 
     def candidates(self, round: int, least: int) -> list[Candidate]:
         """Those that can be selected: none in quarantine, unless a round could not do without them."""
-        ready = [self._candidates[name] for name in self.names if name in self._candidates]
+        here = [self._candidates[name] for name in self.names if name in self._candidates]
+        ready = [replace(candidate, loss=self._losses.get(candidate.name, nan)) for candidate in here]
         free = [candidate for candidate in ready if self._until.get(candidate.name, 0) < round]
         return free if len(free) >= least else ready
 
@@ -89,7 +92,7 @@ class Roster:
                 self.memory[report.agent] = round
             if report.fresh:
                 self.rejoined[report.agent] = round
-        self._know({report.agent: report.loss for report in reports})
+        self._losses |= {report.agent: report.loss for report in reports if report.agent in self._candidates}
         return [self._judged(round, failure) for failure in failures]
 
     def _judged(self, round: int, failure: Failure) -> Failure:
@@ -105,11 +108,6 @@ class Roster:
             failure, decision=f"failed {after} rounds in a row: in quarantine until round {self._until[name]}"
         )
 
-    def _know(self, losses: Mapping[str, float]) -> None:
-        """Note the newest losses for the selection of later rounds."""
-        known = {name: loss for name, loss in losses.items() if name in self._candidates}
-        self._candidates |= {name: replace(self._candidates[name], loss=loss) for name, loss in known.items()}
-
     def state_dict(self) -> dict[str, Any]:
         """What the next round depends on."""
         return {
@@ -118,7 +116,7 @@ class Roster:
             "joined": dict(self.joined),
             "num_joined": self.num_joined,
             "rejoined": dict(self.rejoined),
-            "losses": {name: candidate.loss for name, candidate in self._candidates.items()},
+            "losses": dict(self._losses),
             "in_a_row": dict(self._in_a_row),
             "until": dict(self._until),
         }
@@ -130,4 +128,4 @@ class Roster:
         self.num_joined = state["num_joined"]
         self._in_a_row, self._until = dict(state["in_a_row"]), dict(state["until"])
         self._candidates = {name: known for name, known in self._candidates.items() if name in self.names}
-        self._know(state["losses"])
+        self._losses = dict(state["losses"])

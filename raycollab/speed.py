@@ -5,11 +5,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from raycollab.data import Shard
+from raycollab.determinism import fixed_threads
 from raycollab.errors import DataError
 from raycollab.experiment import Experiment
 from raycollab.fused import Stacked, layers_of
 from raycollab.learners import SGD
-from raycollab.runtime.host import build_model, fixed_threads
+from raycollab.runtime.session import build_model
 from raycollab.spec import BUFFERS, PARAMS
 from raycollab.task import Problem
 from raycollab.types import Round

@@ -23,6 +23,7 @@ Tree = Any
 """Nested dict[str, Tree] / list / tuple of Tensor, numpy array or scalar, int, float, bool, str and None."""
 
 _ACCEPTED = "a tree holds dict[str, ...], list, tuple, Tensor, numpy array, int, float, bool, str and None"
+_PLAIN = (str, int, float, bool, type(None))  # leaves that are met most
 _FORMAT = 1  # of what `seal` makes
 _RESERVED = "__metadata__"  # safetensors keeps this name for itself
 
@@ -100,8 +101,10 @@ def map_leaves(fn: Callable[[Any], Any], tree: Any) -> Any:
     """Return the tree with fn applied to every leaf: whatever is no dict, list, tuple or instance of a dataclass.
 
     Dataclasses, frozen or not, are rebuilt as by dataclasses.replace: their checks run again, and fields with
-    init=False are made anew by the class itself.
+    init=False are made anew by the class itself. One in which nothing changes stays the object that it is.
     """
+    if type(tree) in _PLAIN or isinstance(tree, torch.Tensor):
+        return fn(tree)
     if type(tree) in (dict, OrderedDict):
         return type(tree)((key, map_leaves(fn, value)) for key, value in tree.items())
     if type(tree) in (list, tuple):
@@ -109,7 +112,9 @@ def map_leaves(fn: Callable[[Any], Any], tree: Any) -> Any:
     if isinstance(tree, tuple) and hasattr(tree, "_fields"):  # a NamedTuple takes its fields one by one
         return type(tree)(*(map_leaves(fn, value) for value in tree))
     if is_dataclass(tree) and not isinstance(tree, type):
-        return replace(tree, **{f.name: map_leaves(fn, getattr(tree, f.name)) for f in fields(tree) if f.init})
+        before = {f.name: getattr(tree, f.name) for f in fields(tree) if f.init}
+        after = {name: map_leaves(fn, value) for name, value in before.items()}
+        return tree if all(after[name] is value for name, value in before.items()) else replace(tree, **after)
     return fn(tree)
 
 

@@ -134,6 +134,7 @@ class AgentCard:
     examples: int
     summary: str
     learner: str
+    remembers: bool = True  # whether it has to come back to where it was: it keeps something between rounds
 
 
 @dataclass(frozen=True)

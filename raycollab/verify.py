@@ -33,7 +33,7 @@ def verify(
         told: Called with each outcome, as it comes.
     """
     experiment = experiment.resolved()
-    most = min(experiment.run.num_blocks or 1, len(experiment.members()))
+    most = experiment.most_hosts
     outcomes = []
     for hosts in dict.fromkeys(min(count, most) for count in HOSTS):
         with tempfile.TemporaryDirectory(prefix="raycollab-verify-") as folder:

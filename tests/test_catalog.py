@@ -21,6 +21,7 @@ KINDS = {
     "populations": rc.Population,
     "sources": rc.Source,
     "tokenizers": rc.data.Tokenizer,
+    "distortions": rc.data.Distortion,
     "partitions": rc.Partition,
     "durations": rc.Durations,
     "schedules": rc.Schedule,
@@ -34,7 +35,8 @@ KINDS = {
 }
 ONLY_IN_PYTHON = {rc.data.Arrays}
 # some cite one
-NO_PAPERS = {"tasks", "models", "populations", "sources", "tokenizers", "partitions", "durations", "schedules"}
+NO_PAPERS = {"tasks", "models", "populations", "sources", "tokenizers", "distortions", "partitions", "durations"}
+NO_PAPERS |= {"schedules"}
 # On purpose: a library's optimizers, a factor, a format of numbers, what everybody does; there is no paper to cite.
 NO_SOURCE = {"BFloat16", "Optimizer", "PerGroup", "RoundRobin", "Scale", "Sparse"}
 each_rule = pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule.name)
@@ -177,3 +179,11 @@ def test_help_is_fast_and_imports_nothing_heavy():
         seconds.append(time.perf_counter() - started)
     assert min(seconds) < 1
     assert not {"torch", "ray", "numpy", "rich", "yaml"} & set(done.stdout.split())
+
+
+def test_a_page_holds_the_settings_that_a_class_takes_over():
+    text = page("CSV")
+    assert "delimiter: What stands between two values." in text
+    assert "Settings in common with others of its kind:" in text
+    assert "bad_rows:" in text
+    assert "Settings in common" not in page("IID")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from raycollab.agent import Agent
-from raycollab.aggregation import Mean
+from raycollab.aggregation import Mean, Node
 from raycollab.chains import chain
 from raycollab.checkpoint import RunFolder
 from raycollab.config import CheckpointConfig, FailureConfig, RunConfig
@@ -20,7 +20,8 @@ from raycollab.metrics import Average, Statistics
 from raycollab.models import MLP
 from raycollab.params import Exchange
 from raycollab.population import Parties
-from raycollab.runtime.host import BlockResult
+from raycollab.runtime.host import ShareResult
+from raycollab.runtime.layout import Block
 from raycollab.runtime.pool import LocalPool, Pool, collect
 from raycollab.spec import BUFFERS, DELTA, PARAMS
 from raycollab.tasks import Classification
@@ -49,7 +50,7 @@ def local(path, made):
     """A driver in the folder `path`, opened if it is there; made, not started."""
     folder = RunFolder.open(str(path)) if path.exists() else RunFolder.create(str(path.parent), path.name)
     folder.write_text("experiment.yaml", "")
-    pool = LocalPool(made.session(), made.members(), num_blocks=made.run.num_blocks)
+    pool = LocalPool(made.session(), made.members(), made.layout(num_cpus=1))
     return Driver(made.plan(), pool, folder)
 
 
@@ -76,14 +77,15 @@ class Scripted(Pool):
         results = []
         for index, name in enumerate(assignment.agent for assignment in assignments):
             if name in failing:
-                results.append(
-                    BlockResult(index, None, (), (Failure(name, "OutOfMemoryError", f"no memory for {name}"),))
-                )
+                failure = Failure(name, "OutOfMemoryError", f"no memory for {name}")
+                results.append(ShareResult((Node(0, index, None),), (), (failure,), (0, 0, 0)))
                 continue
             update = Update(name, 2.0, {DELTA: torch.full_like(round.vectors[PARAMS], self.value)})
             report = AgentReport(name, examples=2, loss=0.5, weight=2.0)
-            results.append(BlockResult(index, Mean().collect(update, round), (report,), ()))
-        return collect(results, 10, 20)
+            node = Node(0, index, Mean().collect(update, round))
+            results.append(ShareResult((node,), (report,), (), (0, 0, 0)))
+        blocks = [Block(index, (assignment,)) for index, assignment in enumerate(assignments)]
+        return collect(results, blocks, bytes_up=10, bytes_down=20)
 
     def validate(self, round, last_rounds):
         return {name: Statistics.of({"loss": Average("loss", 1.0, 1.0)}) for name in last_rounds}
@@ -195,7 +197,7 @@ def test_the_mean_of_one_agent_is_that_agent(tmp_path):
     driver = local(tmp_path / "run", alone)
     driver.start()
     start = driver.vectors
-    pool = LocalPool(alone.session(), alone.members(), num_blocks=1)
+    pool = LocalPool(alone.session(), alone.members(), alone.layout(num_cpus=1))
     pool.open(driver.offer)
     sent = Round(1, 0, 0, start, fingerprint=driver.offer.fingerprint.digest())
     delta = pool.run(sent, [Assignment("a", 0)]).total.mean().vectors[DELTA]

@@ -5,7 +5,8 @@ import torch
 import yaml
 
 from raycollab.agent import Agent
-from raycollab.aggregation import Mean
+from raycollab.aggregation import Bucketing, Krum, Mean, PerGroup
+from raycollab.attacks import Attack
 from raycollab.chains import Chain
 from raycollab.config import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from raycollab.data import IID, Arrays, Digits
@@ -13,10 +14,11 @@ from raycollab.errors import ConfigError
 from raycollab.experiment import Experiment, changed_settings
 from raycollab.learners import SGD
 from raycollab.models import CNN, MLP
-from raycollab.modes import Synchronous
+from raycollab.modes import Buffered, PerAgent, SemiSynchronous, Synchronous
 from raycollab.params import Exchange
 from raycollab.population import Parties, Split
 from raycollab.recipe import only_in_python
+from raycollab.selection import ByWeight
 from raycollab.tasks import ImageClassification
 from raycollab.transforms import ClipNorm
 
@@ -48,9 +50,8 @@ def experiment(num_agents=6, learners=(LEARNER,), **settings):
 
 def test_resolved_fills_in_what_depends_on_the_agents():
     run = experiment(6).resolved().run
-    assert (run.num_blocks, run.agents_per_round) == (6, 6)
+    assert run.agents_per_round == 6
     assert experiment(6).resolved() == experiment(6).resolved().resolved()
-    assert experiment(200).resolved().run.num_blocks == 64
 
 
 def test_resolved_keeps_what_is_set():
@@ -75,6 +76,15 @@ def test_resolved_keeps_what_is_set():
             {"mode": Synchronous(over_select=0.3)},
             r"Synchronous\(over_select=0.3\): a round takes all 6 agents already; set RunConfig.agents_per_round",
         ),
+        (
+            {"select": ByWeight({"party-9": 1.0})},
+            "ByWeight.weights: there is no agent 'party-9'; the agents are party-0, ",
+        ),
+        (
+            {"mode": SemiSynchronous(1.0, PerAgent({"party-9": 1.0}))},
+            "PerAgent.by_agent: there is no agent 'party-9'; the agents are party-0, ",
+        ),
+        ({"mode": Buffered(2, durations=PerAgent({"party-9": 1.0}))}, "PerAgent.by_agent: there is no agent 'party-9'"),
         ({"chain": (ByControl(),)}, r"agent 'party-0': ByControl needs \['control'\], which SGD does not send"),
         (
             {"chain": (ByControl(),), "learners": (Controlled(), SGD())},
@@ -85,6 +95,24 @@ def test_resolved_keeps_what_is_set():
 def test_resolved_refuses(settings, message):
     with pytest.raises(ConfigError, match=message):
         experiment(**settings).resolved()
+
+
+def test_names_of_agents_are_accepted():
+    named = {f"party-{i}": 1.0 + i for i in range(6)}
+    experiment(select=ByWeight(named), mode=SemiSynchronous(1.0, PerAgent(named))).resolved()
+    experiment(mode=Buffered(2, durations=PerAgent(named))).resolved()
+
+
+def test_rules_inside_others_are_warned_of():
+    """Also two levels down, and each once."""
+    told = "Krum(f=1) tolerates 1 bad updates a round, and 2 agents are bad"
+    attack, krum = Attack("sign_flip", num_agents=2), Krum(f=1)
+    groups = {"1.*": Bucketing(krum, size=2), "3.weight": krum, "*": Krum(f=2)}
+    for rule in (krum, Bucketing(krum, size=2), PerGroup(groups)):
+        assert experiment(20, chain=(rule,), attack=attack).warnings() == [told]
+        assert experiment(20, chain=(rule,)).warnings() == []
+    assert experiment(20, chain=(PerGroup({"*": Krum(f=2)}),), attack=attack).warnings() == []
+    assert experiment(20, chain=(Mean(),), attack=attack).warnings() == []
 
 
 @pytest.mark.parametrize("min_agents", [1, 0.01, 0.99, 6])
@@ -147,7 +175,7 @@ def test_plain_is_yaml_and_changes_nothing():
     plain = yaml.safe_load(yaml.safe_dump(made.to_plain(), sort_keys=False))
     assert plain == made.to_plain()
     assert changed_settings(plain, made.to_plain()) == []
-    assert plain["run"]["num_blocks"] == 6
+    assert plain["run"]["agents_per_round"] == 6
     assert plain["task"]["class_path"] == "raycollab.tasks.ImageClassification"
 
 
@@ -177,7 +205,7 @@ def test_what_may_change_when_a_run_goes_on(changed):
     [
         ({"run": RunConfig(seed=3)}, ["run.seed: 0 -> 3"]),
         ({"run": RunConfig(agents_per_round=2)}, ["run.agents_per_round: 6 -> 2"]),
-        ({"run": RunConfig(num_blocks=2)}, ["run.num_blocks: 6 -> 2"]),
+        ({"run": RunConfig(num_blocks=2)}, ["run.num_blocks: None -> 2"]),
         ({"exchange": Exchange(exclude=("*.bias",))}, ["exchange.exclude: [] -> ['*.bias']"]),
         (
             {"learners": (SGD(lr=0.5, momentum=0.9),)},

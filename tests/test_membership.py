@@ -112,6 +112,31 @@ def test_who_cannot_join(tmp_path):
     assert names(driver.step()) == ["party-0", "party-1", "party-2"]
 
 
+class Own(SGD):
+    """A learner of another package than raycollab."""
+
+
+def test_who_a_resume_could_not_bring_back_cannot_join(tmp_path):
+    """Only what the experiment names is imported on a resume; with agents of that package the same one may join."""
+    package = Own.__module__.partition(".")[0]
+    stranger = replace(LATE, learner=Own(lr=0.1, steps=2, batch_size=8))
+    driver = started(tmp_path / "run")
+    with pytest.raises(ConfigError) as refused:
+        driver.add_agent(stranger)
+    assert str(refused.value) == (
+        f"add_agent: agent 'late' is made of classes of {package}, and a resume imports only the packages that the "
+        f"experiment names, raycollab: it could not bring the agent back; give it classes of those, or begin a run "
+        f"whose experiment names {package}"
+    )
+    assert driver.roster.names == ["party-0", "party-1", "party-2"]
+    known = made()
+    known = replace(known, agents=replace(known.agents, learners=(Own(lr=0.1, steps=2, batch_size=8),)))
+    driver = started(tmp_path / "other", known)
+    driver.add_agent(stranger)
+    driver.step()
+    assert names(started(tmp_path / "other", known).step()) == ["party-0", "party-1", "party-2", "late"]
+
+
 def test_who_cannot_leave(tmp_path):
     driver = started(tmp_path / "run", made(failure=FailureConfig(min_agents=3)))
     with pytest.raises(

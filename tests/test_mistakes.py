@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pytest
+import yaml
 
 from raycollab.errors import ConfigError
 from raycollab.experiment import Experiment
-from raycollab.experiment_file import read_experiment
+from raycollab.experiment_file import parse_experiment, read_experiment
 from raycollab.mistakes import mistake
 
 
@@ -173,3 +174,23 @@ def test_a_value_that_the_class_of_an_optional_setting_refuses(override):
     """It is accepted by its type, so only making the class finds out."""
     with pytest.raises(ConfigError, match=r"^Quantize.bits=5: must be 8 or 4$"):
         read_experiment(None, ["--broadcast=Quantize", override])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"chain": [step("Mean", by_agent={7: 1.0})]},
+            "Mean.by_agent: the name 7 is no text; write it in quotes, as '7'",
+        ),
+        ({"select": step("ByWeight", weights={7: 1.0})}, "ByWeight.weights: the name 7 is no text"),
+        (
+            {"mode": step("Buffered", size=2, durations=step("PerAgent", by_agent={7: 1.0}))},
+            "PerAgent.by_agent: the name 7 is no text",
+        ),
+    ],
+)
+def test_a_name_that_yaml_reads_as_a_number(changes, message):
+    plain = {**read_experiment().to_plain(), **changes}
+    with pytest.raises(ConfigError, match=message):
+        parse_experiment(yaml.safe_dump(plain), "my.yaml")

@@ -97,3 +97,16 @@ def test_a_state_brings_all_of_it_back():
     assert other.state_dict() == state
     made.committed(2, [AgentReport("a", remembers=True)], [])
     assert state["memory"] == {"a": 1}  # a state that is being written does not change any more
+
+
+def test_what_is_known_of_an_agent_survives_a_resume_without_it():
+    """It cannot be opened when the run goes on; once it can again, selection knows its loss as if nothing had been."""
+    made = roster()
+    committed(made, 1)
+    without = Roster(("a", "b", "c"), FailureConfig())
+    without.open([AgentCard(name, 10, "", "") for name in "ab"])
+    without.load_state_dict(made.state_dict())
+    without.committed(2, [AgentReport("a", loss=0.25), AgentReport("b", loss=0.5)], [])
+    back = roster()
+    back.load_state_dict(without.state_dict())
+    assert [candidate.loss for candidate in back.candidates(3, 1)] == [0.25, 0.5, 0.5]

@@ -51,6 +51,11 @@ def final_accuracy(result: Result) -> float:
     return 100 * result.metrics["accuracy"]
 
 
+def late_accuracy(result: Result) -> float:
+    """Mean accuracy on the test set in the last five evaluations, in percent: single rounds differ by points."""
+    return 100 * statistics.fmean([row["accuracy"] for row in result.history if "accuracy" in row][-5:])
+
+
 def rounds_until(target: float) -> Callable[[Result], float]:
     """The first round after which the accuracy on the test set was at least this; infinite if none was."""
 

@@ -1,6 +1,7 @@
 """A workload's agents as raycollab's own values, so that hosts make the data that they need."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import raycollab as rc
 from benchmarks.workloads import examples, held_out
@@ -37,6 +38,8 @@ class Simulated(Population):
     num_agents: int
     learner: rc.Learner
     tiny: bool = False
+
+    simulated: ClassVar[bool] = True
 
     def agents(self) -> list[rc.Agent]:
         """One agent for each number."""

@@ -9,13 +9,13 @@ from torch import Tensor
 
 import raycollab as rc
 from benchmarks.workloads.sums import measure
-from raycollab.aggregation import total_of
+from raycollab.aggregation import Node, total_of
 
 Prepared = Callable[[], Tensor]
 
 
 def raycollab(vectors: Sequence[Tensor], weights: Sequence[float]) -> Prepared:
-    """What hosts and driver do with updates: a partial each, their sum in order, and the rule's mean."""
+    """What hosts and driver do with updates: a partial each, their sum pair by pair, and the rule's mean."""
     rule, round = rc.Mean(), rc.Round(1, 0, 0, {})
     pairs = zip(vectors, weights, strict=True)
     updates = [rc.Update(f"agent-{i}", weight, {"delta": vector}) for i, (vector, weight) in enumerate(pairs)]
@@ -23,7 +23,8 @@ def raycollab(vectors: Sequence[Tensor], weights: Sequence[float]) -> Prepared:
     state = rule.init(params)
 
     def add() -> Tensor:
-        total = total_of([rule.collect(update, round) for update in updates])
+        nodes = [Node(0, index, rule.collect(update, round)) for index, update in enumerate(updates)]
+        total = total_of(nodes, range(len(nodes)))
         return rule.update(total, state, params, seed=0)[0].vectors["delta"]
 
     return add

@@ -19,7 +19,8 @@ from raycollab.aggregation.krum import Krum
 from raycollab.aggregation.mean import Mean
 from raycollab.aggregation.median import Median
 from raycollab.aggregation.norm_bound import NormBound
-from raycollab.aggregation.partial import Partial, add_up, total_of
+from raycollab.aggregation.pairwise import Node, PairwiseSum, total_of
+from raycollab.aggregation.partial import Partial, add_up
 from raycollab.aggregation.per_group import PerGroup
 from raycollab.aggregation.product import Product
 from raycollab.aggregation.q_fedavg import QFedAvg
@@ -51,7 +52,9 @@ __all__ = [
     "Krum",
     "Mean",
     "Median",
+    "Node",
     "NormBound",
+    "PairwiseSum",
     "Partial",
     "PerGroup",
     "Product",

@@ -34,6 +34,11 @@ class Aggregator(Step, ABC):
     formula: ClassVar[str] = ""
 
     @property
+    def inner(self) -> "tuple[Aggregator, ...]":
+        """The rules that it is made of, if it is."""
+        return ()
+
+    @property
     def min_updates(self) -> int:
         """Updates without which a round of this rule means nothing."""
         return 1

@@ -11,6 +11,7 @@ from raycollab.aggregation.base import Aggregator
 from raycollab.aggregation.exact_sum import ExactSum
 from raycollab.aggregation.partial import Partial
 from raycollab.aggregation.weighted_sum import WeightedSum
+from raycollab.by_name import check_known, check_names
 from raycollab.config import require
 from raycollab.errors import ConfigError
 from raycollab.types import Round, State, Update
@@ -31,8 +32,8 @@ class Mean(Aggregator):
             and bytes (an upload codec leaves them as they are). Weight times element must sum to less than 1.3e8; see
             ExactSum for the error, below 7.3e-12 where weights are >= 1.
     Shapes: updates of [d] -> [d]; memory [d] per block, whatever the number of agents.
-    Raises: ConfigError for weights that are negative, not finite or all zero; before a run, for a name that no agent
-        has, and if a round can bring none but agents of weight 0.
+    Raises: ConfigError for weights that are negative, not finite or all zero, and for a name that is no text; before a
+        run, for a name that no agent has, and if a round can bring none but agents of weight 0.
     Source: McMahan et al., AISTATS 2017, arXiv 1602.05629, Algorithm 1 (server).
     """
 
@@ -46,6 +47,7 @@ class Mean(Aggregator):
         accepted = ("examples", "tokens", "uniform")
         require(self.weights in accepted, "Mean.weights", self.weights, f"must be one of {accepted}")
         if self.by_agent is not None:
+            check_names("Mean.by_agent", self.by_agent)
             weights = self.by_agent.values()
             good = all(0 <= weight < math.inf for weight in weights) and any(weights)
             require(good, "Mean.by_agent", dict(self.by_agent), "weights must be >= 0, finite and not all zero")
@@ -65,9 +67,7 @@ class Mean(Aggregator):
         """Weights by name must be of these agents, and each round must bring one of them."""
         if self.by_agent is None:
             return
-        unknown = sorted(set(self.by_agent) - set(names), key=str)
-        if unknown:
-            raise ConfigError(f"Mean.by_agent: there is no agent {unknown[0]!r}; the agents are {', '.join(names)}")
+        check_known("Mean.by_agent", self.by_agent, names)
         idle = [name for name in names if not self.by_agent.get(name)]
         if len(idle) >= arriving:
             raise ConfigError(

@@ -1,7 +1,7 @@
 """What hosts send of their agents' updates: partials, which add up in any grouping."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -28,14 +28,13 @@ class Partial(ABC):
         return self + other
 
     @classmethod
-    def total(cls, partials: Sequence[Self]) -> Self:
-        """The sum of one or more in this order; override it where having all of them at once helps."""
-        total = partials[0]
-        if len(partials) > 1:
-            total = total + partials[1]  # a new value, which later ones may be added into
-        for partial in partials[2:]:
-            total += partial
-        return total
+    def total(cls, tree: "Tree") -> Self:
+        """The sum of a tree of partials, pair by pair, as a new value; override it where having all at once helps."""
+        return tree if isinstance(tree, Partial) else cls.total(tree[0]) + cls.total(tree[1])  # type: ignore[return-value]
+
+
+Tree = Partial | tuple["Tree", "Tree"]
+"""Partials, and in which order they are added."""
 
 
 @dataclass
@@ -74,13 +73,8 @@ class NamedSums(Partial):
         return self
 
 
-def total_of(partials: Sequence[Partial]) -> Partial | None:
-    """Sum of partials that are all there, in the order given; None for no partials."""
-    return type(partials[0]).total(partials) if partials else None
-
-
 def add_up(partials: Iterable[Partial]) -> Partial | None:
-    """Sum of partials as they come, with no more than two held; the same bits as `total_of`. None for no partials."""
+    """Sum of partials as they come, in this order, with no more than two held; None for no partials."""
     total: Partial | None = None
     own = False
     for partial in partials:

@@ -52,6 +52,11 @@ class PerGroup(Aggregator):
         return tuple(sorted({name for rule in self.rules.values() for name in rule.needs}))
 
     @property
+    def inner(self) -> tuple[Aggregator, ...]:
+        """The rules of all groups."""
+        return tuple(self.rules.values())
+
+    @property
     def min_updates(self) -> int:
         """The most that one of the rules needs."""
         return max(rule.min_updates for rule in self.rules.values())

@@ -1,14 +1,13 @@
 """q-FedAvg: agents with larger losses pull harder."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self, cast
 
 from torch import Tensor
 
 from raycollab.aggregation.base import Aggregator
-from raycollab.aggregation.partial import Partial
+from raycollab.aggregation.partial import Partial, Tree
 from raycollab.aggregation.weighted_sum import Sum, WeightedSum
 from raycollab.config import require
 from raycollab.errors import UpdateError
@@ -31,11 +30,15 @@ class ScaledSum(WeightedSum):
         log_scale = max(self.log_scale, other.log_scale)
         return super(ScaledSum, self._at(log_scale)).__iadd__(other._at(log_scale))
 
+    def __add__(self, other: Self) -> Self:
+        """Add at the larger of both scales, in new tensors."""
+        log_scale = max(self.log_scale, other.log_scale)
+        return super().total((self._at(log_scale), other._at(log_scale))).worked_out()
+
     @classmethod
-    def total(cls, partials: Sequence[Self]) -> Self:
-        """Add at the largest of all scales."""
-        log_scale = max(partial.log_scale for partial in partials)
-        return super().total([partial._at(log_scale) for partial in partials])
+    def total(cls, tree: Tree) -> Self:
+        """Pair by pair: each pair has a scale of its own."""
+        return super(WeightedSum, cls).total(tree)
 
     def _at(self, log_scale: float) -> Self:
         """The same sum at a scale; in new tensors if it is another one."""

@@ -1,18 +1,18 @@
 """The weighted sum: one vector, however many agents there are."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Self
+from functools import cached_property
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor
 
-from raycollab.aggregation.partial import NamedSums
+from raycollab.aggregation.partial import NamedSums, Tree
 from raycollab.errors import UpdateError
 from raycollab.spec import Segments
 from raycollab.types import Update
-
-_SLICE = 2**17  # elements of a sum that is worked on at a time: half a MiB
+from raycollab.vectors import by_slices, empty
 
 
 @dataclass
@@ -37,6 +37,10 @@ class Sum:
     def own(self) -> "Sum":
         """The same sum in new memory, multiplied out."""
         return Sum(self.weight, self.vector * self.times)
+
+    def over(self, divisor: float) -> Tensor:
+        """The sum divided by a number, in new memory."""
+        return _worked_out(self, divisor)
 
     def add(self, other: "Sum") -> None:
         """Add in place; this one must be multiplied out."""
@@ -67,22 +71,26 @@ class WeightedSum(NamedSums):
         }
         return cls(1, weight, vectors, {name: (weight, value * weight) for name, value in update.scalars.items()})
 
-    @classmethod
-    def total(cls, partials: Sequence[Self]) -> Self:
-        """The same bits as one addition after another, in one pass over memory."""
-        if len(partials) == 1:
-            return partials[0]
-        terms: dict[str, dict[Segments | None, list[Sum]]] = {}
-        for partial in partials:
-            for name, sums in partial.vectors.items():
-                for segments, sum in sums.items():
-                    terms.setdefault(name, {}).setdefault(segments, []).append(sum)
-        total = cls()
-        for partial in partials:
-            total += replace(partial, vectors={})
-        total.vectors = {
-            name: {segments: _summed(sums) for segments, sums in each.items()} for name, each in terms.items()
+    def __add__(self, other: Self) -> Self:
+        """Both sums, in new tensors."""
+        return self.total((self, other)).worked_out()
+
+    def worked_out(self) -> Self:
+        """The same with every vector there is, as it crosses to other processes."""
+        self.vectors = {
+            name: {segments: Sum(held.weight, held.vector, held.times) for segments, held in sums.items()}
+            for name, sums in self.vectors.items()
         }
+        return self
+
+    @classmethod
+    def total(cls, tree: Tree) -> Self:
+        """The same bits as one addition after another, worked out where a vector is needed, in one pass over memory."""
+        if isinstance(tree, cls):
+            return tree
+        total = _head(tree)
+        for name, segments in dict.fromkeys(_held(tree)):
+            total.vectors.setdefault(name, {})[segments] = TreeSum(_terms(tree, name, segments))
         return total
 
     def check(self) -> None:
@@ -103,26 +111,97 @@ class WeightedSum(NamedSums):
         return Update("", self.weight, vectors, scalars)
 
 
-def _summed(terms: Sequence[Sum]) -> Sum:
-    """Their sum in order, slice by slice: a slice of it stays in the cache while those of the terms are read."""
-    first = terms[0]
-    total = torch.empty_like(first.vector)
-    for start in range(0, total.numel(), _SLICE):
-        place = slice(start, start + _SLICE)
-        part = torch.mul(first.vector[place], first.times, out=total[place])
-        for term in terms[1:]:
-            part.add_(term.vector[place], alpha=term.times)
-    weight = first.weight
+_Terms = Any
+"""Sums, and in which order they are added: Sum | tuple[_Terms, _Terms] | tuple[_Terms], which is multiplied out."""
+
+
+def _head(tree: Tree) -> Any:
+    """Everything but the vectors, added up."""
+    if isinstance(tree, WeightedSum):
+        return replace(tree, vectors={})
+    left, right = cast(tuple[Tree, Tree], tree)
+    return NamedSums.__add__(_head(left), _head(right))
+
+
+def _held(tree: Tree) -> Iterator[tuple[str, Segments | None]]:
+    """The vectors that there are, by name and by the elements that they hold."""
+    if isinstance(tree, WeightedSum):
+        yield from ((name, segments) for name, sums in tree.vectors.items() for segments in sums)
+    else:
+        for each in cast(tuple[Tree, Tree], tree):
+            yield from _held(each)
+
+
+def _terms(tree: Tree, name: str, segments: Segments | None) -> _Terms | None:
+    """The sums of one vector; None where nobody sent it."""
+    if isinstance(tree, WeightedSum):
+        return tree.vectors.get(name, {}).get(segments)
+    terms = tuple(term for each in cast(tuple[Tree, Tree], tree) if (term := _terms(each, name, segments)) is not None)
+    return terms or None
+
+
+class TreeSum(Sum):
+    """A tree of sums that is worked out when it is needed, and divided in the same pass.
+
+    Args:
+        terms: Sums, and in which order they are added.
+    """
+
+    def __init__(self, terms: _Terms):
+        self.weight = _weight(terms)
+        self.times = 1.0
+        self._terms = terms
+
+    @cached_property
+    def vector(self) -> Tensor:  # type: ignore[override]
+        """The sum."""
+        return _worked_out(self._terms)
+
+    def over(self, divisor: float) -> Tensor:
+        """The sum divided by a number, in new memory."""
+        known = "vector" in vars(self)  # more may have been added into it since
+        return super().over(divisor) if known else _worked_out(self._terms, divisor)
+
+
+def _worked_out(terms: _Terms, divisor: float = 1.0) -> Tensor:
+    """Their sum over a number, slice by slice: what is in between never leaves the cache."""
+    first = terms
+    while not isinstance(first, Sum):
+        first = first[0]
+    total = empty(first.vector.numel())
+
+    def work(place: slice) -> None:
+        _sum_into(total[place], terms, place)
+        if divisor != 1.0:
+            total[place].div_(divisor)
+
+    by_slices(total.numel(), work)
+    return total
+
+
+def _sum_into(out: Tensor, terms: _Terms, place: slice) -> None:
+    if isinstance(terms, Sum):
+        torch.mul(terms.vector[place], terms.times, out=out)
+        return
+    _sum_into(out, terms[0], place)
     for term in terms[1:]:
-        weight += term.weight
-    return Sum(weight, total)
+        if isinstance(term, Sum):
+            out.add_(term.vector[place], alpha=term.times)
+        else:
+            between = torch.empty_like(out)
+            _sum_into(between, term, place)
+            out.add_(between)
+
+
+def _weight(terms: _Terms) -> float:
+    return terms.weight if isinstance(terms, Sum) else sum(map(_weight, terms))
 
 
 def _mean(sums: dict[Segments | None, Sum]) -> Tensor:
     """Mean of a vector over updates that hold different elements of it."""
     whole = sums.get(None)
     if whole is not None and len(sums) == 1:
-        return whole.value / whole.weight if whole.weight > 0 else torch.zeros_like(whole.vector)
+        return whole.over(whole.weight) if whole.weight > 0 else torch.zeros_like(whole.vector)
     size = whole.vector.numel() if whole is not None else next(s.size for s in sums if s is not None)
     total = torch.zeros(size)
     weight = torch.zeros(size, dtype=torch.float64)

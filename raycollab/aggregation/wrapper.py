@@ -38,6 +38,11 @@ class Wrapper(Aggregator):
         return self.rule.needs
 
     @property
+    def inner(self) -> tuple[Aggregator, ...]:
+        """The rule."""
+        return (self.rule,)
+
+    @property
     def min_updates(self) -> int:
         """Those of the rule."""
         return self.rule.min_updates

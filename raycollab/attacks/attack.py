@@ -95,7 +95,7 @@ class Attack(Settings):
         kind = self.misbehaviour() if self else None
         if not isinstance(kind, Collusion):
             return chain
-        rule = UnderAttack(chain.aggregator, kind, self.bad(agents), len(agents), seed)
+        rule = UnderAttack(chain.aggregator, kind, self.bad(agents), tuple(agents), seed)
         return Chain(tuple(rule if step is chain.aggregator else step for step in chain.steps))
 
     def check(self, agents: Sequence[str], mode: Mode, arriving: int) -> None:

@@ -7,7 +7,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from raycollab.aggregation import Aggregator, Partial, Rows, Stack, Wrapper, add_up
+from raycollab.aggregation import Aggregator, Node, Partial, Rows, Stack, Wrapper, total_of
 from raycollab.aggregation.rows import check_whole
 from raycollab.attacks.base import Collusion
 from raycollab.spec import DELTA, PARAMS, Coverage
@@ -26,14 +26,14 @@ class UnderAttack(Wrapper):
         rule: Merges the updates.
         collusion: Makes what bad agents send.
         bad: Their names.
-        num_agents: Agents of the experiment.
+        agents: Names of all agents of the experiment, in order.
         seed: The run's seed, for a `collect` that draws.
     """
 
     rule: Aggregator
     collusion: Collusion
     bad: tuple[str, ...]
-    num_agents: int
+    agents: tuple[str, ...]
     seed: int = 0
 
     partial = Stack
@@ -72,10 +72,14 @@ class UnderAttack(Wrapper):
     def _collected(self, updates: Sequence[Update], state: State, params: Tensor) -> Partial:
         """What the hosts would have collected for the rule."""
         version = state["version"]
-        scalars = {"participation": len(updates) / self.num_agents, **self.tells(state)}
+        scalars = {"participation": len(updates) / len(self.agents), **self.tells(state)}
         agents = tuple(update.agent for update in updates)
         round = Round(version + 1, self.seed, version, {PARAMS: params}, scalars, agents=agents)
-        return cast(Partial, add_up(self.rule.collect(update, round) for update in updates))
+        everybody = dict.fromkeys((*self.agents, *agents))  # those that joined come last
+        places = {name: place for place, name in enumerate(everybody)}
+        present = sorted(places[update.agent] for update in updates)
+        nodes = [Node(0, places[update.agent], self.rule.collect(update, round)) for update in updates]
+        return cast(Partial, total_of(nodes, present))
 
     def _forged(self, stack: Stack, state: State) -> tuple[list[Update], State]:
         """All updates in order, with the vectors of bad agents replaced; and what these remember."""

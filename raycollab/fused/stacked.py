@@ -9,6 +9,7 @@ from raycollab.fused.descent import Descent
 from raycollab.fused.layers import Conv2d, Flatten, Layer, Linear, Plain, ReLU
 from raycollab.params import FlatModel
 from raycollab.spec import ParamSpec
+from raycollab.vectors import empty
 
 _ONE_BY_ONE = (  # without parameters, nothing random, and examples do not see each other
     nn.Identity, nn.Tanh, nn.Sigmoid, nn.GELU, nn.SiLU, nn.ELU, nn.LeakyReLU, nn.Softplus,
@@ -91,13 +92,14 @@ class Stacked:
         for stacked, part in zip(self.params, params.split(self._sizes), strict=True):
             stacked.copy_(part.view(stacked.shape[1:]))
 
-    def delta(self, index: int, start: Tensor) -> Tensor:
-        """How far one copy is from a vector [d], as a new vector."""
-        delta = torch.empty_like(start)
-        parts = zip(self.params, start.split(self._sizes), delta.split(self._sizes), strict=True)
+    def deltas(self, start: Tensor) -> Tensor:
+        """How far each copy is from a vector [d], as new vectors [k, d]."""
+        size = self.count * len(start)
+        deltas = (start.new_empty(size) if start.is_cuda else empty(size)).view(self.count, -1)
+        parts = zip(self.params, start.split(self._sizes), deltas.split(self._sizes, 1), strict=True)
         for stacked, before, part in parts:
-            torch.sub(stacked[index].view(-1), before, out=part)
-        return delta
+            torch.sub(stacked.view(self.count, -1), before, out=part)
+        return deltas
 
     def vector(self, tensors: Sequence[Tensor], index: int) -> Tensor:
         """One copy's share of tensors that lie as the parameters do, as a new vector [d]."""

@@ -18,12 +18,14 @@ class Learner(ABC):
     Attributes:
         needs: Vectors that it reads from the round beside "params" and "buffers"; the driver starts them at zero and
             adds to each what the aggregate brings under the same name.
+        remembers: Whether an agent's next round needs the state of its last one; if not, any host can train it.
         sends: Vectors and scalars that its update carries beside "delta" and "buffers".
         formula: What it computes, in one line of plain text.
     """
 
     needs: ClassVar[tuple[str, ...]] = ()
     sends: ClassVar[tuple[str, ...]] = ()
+    remembers: ClassVar[bool] = True
     formula: ClassVar[str] = ""
 
     def init(self, params: Tensor) -> State:

@@ -38,6 +38,7 @@ class FedSGD(Learner):
     autocast: bool = False
 
     sends: ClassVar[tuple[str, ...]] = REPORTED
+    remembers = False
     formula = "delta_i = -gradient of L_i at w"
 
     def __post_init__(self) -> None:

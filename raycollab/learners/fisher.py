@@ -43,6 +43,11 @@ class Fisher(Learner):
         return self.learner.needs
 
     @property
+    def remembers(self) -> bool:  # type: ignore[override]
+        """Whether the learner does."""
+        return self.learner.remembers
+
+    @property
     def sends(self) -> tuple[str, ...]:  # type: ignore[override]
         """What the learner sends, and the diagonal."""
         return (*self.learner.sends, FISHER)

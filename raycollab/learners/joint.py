@@ -49,10 +49,10 @@ def train_together(
         counted += count
     scalars = local_scalars(learner, factors, counted)
     outcomes: list[Update | UpdateError] = []
-    for index, (problem, total) in enumerate(zip(problems, total_losses.tolist(), strict=True)):
+    for problem, total, delta in zip(problems, total_losses.tolist(), stacked.deltas(params), strict=True):
         loss = total / max(counted, 1)
         if math.isfinite(loss):
-            vectors = {DELTA: stacked.delta(index, params)}
+            vectors = {DELTA: delta}
             weight = float(problem.shard.num_examples("train"))
             outcomes.append(Update(problem.agent, weight, vectors, {"loss": loss, **scalars}, round.base_version))
         else:

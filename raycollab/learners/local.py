@@ -137,7 +137,7 @@ class LocalLearner(Learner):
         mean_loss = total_loss.item() / max(counted, 1)
         if not math.isfinite(mean_loss):
             raise not_finite(problem, mean_loss, round)
-        vectors = {DELTA: model.read().sub_(start)}
+        vectors = {DELTA: model.moved(start)}
         if buffers is not None and buffers.numel():
             vectors[BUFFERS] = model.read_buffers().sub_(buffers)
         scalars = {"loss": mean_loss, **local_scalars(self, factors, counted)}

@@ -42,6 +42,11 @@ class Optimizer(LocalLearner):
     def _make(self, tensors: list[Tensor]) -> torch.optim.Optimizer:
         return make_optimizer("Optimizer", self.name, self.args, tensors)
 
+    @property
+    def remembers(self) -> bool:  # type: ignore[override]
+        """Whether the optimizer's state is kept, or a subclass may keep something."""
+        return self.keep_state or type(self) is not Optimizer
+
     def begin(self, model: FlatModel, state: State) -> Stepper:
         """Make the optimizer, with the state that was kept."""
         optimizer = self._make(self._tensors(model))

@@ -35,6 +35,11 @@ class Prox(Learner):
         require(0 <= self.mu < math.inf, "Prox.mu", self.mu, "must be >= 0 and finite")
 
     @property
+    def remembers(self) -> bool:  # type: ignore[override]
+        """Whether the learner does."""
+        return self.learner.remembers
+
+    @property
     def sends(self) -> tuple[str, ...]:  # type: ignore[override]
         """What the learner sends."""
         return self.learner.sends

@@ -24,13 +24,15 @@ class Scaffold(Learner):
     does. Each agent remembers its own c_i.
 
     Args:
-        learner: Takes the steps; plain SGD.
+        learner: Takes the steps: SGD, with or without momentum.
         option: 1 takes the gradient at the round's parameters over the whole shard as the agent's new control, one more
             pass over the data; 2 the mean of the steps' gradients.
     Source: Karimireddy et al., ICML 2020, arXiv 1910.06378, Algorithm 1. |S| counts the agents that were asked, so a
         failed one makes c move a little less far. Its option 2 reads the mean gradient along the path off the delta,
         c_i - c - delta / (K lr); here it is added up step by step: the same number at a constant rate, and one also
-        where a schedule makes the rate small or 0. Gradients count as clipped, and without weight decay.
+        where a schedule makes the rate small or 0. Gradients count as clipped, without weight decay and without
+        momentum, which the paper does not have: here it is that of the corrected gradients. NIID-Bench and NVFlare
+        correct the parameters after each step of momentum instead, by a control that is the mean of those steps.
     """
 
     learner: SGD
@@ -42,8 +44,6 @@ class Scaffold(Learner):
     def __post_init__(self) -> None:
         require(isinstance(self.learner, SGD), "Scaffold.learner", self.learner, "must be SGD: a control is a gradient")
         require(self.option in (1, 2), "Scaffold.option", self.option, "must be 1 or 2")
-        momentum = self.learner.momentum
-        require(momentum == 0, "Scaffold.learner.momentum", momentum, "must be 0: a control is a mean gradient")
 
     @property
     def sends(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -52,12 +52,13 @@ class Scaffold(Learner):
 
     def init(self, params: Tensor) -> State:
         """A control of zero."""
-        return {CONTROL: torch.zeros_like(params)}
+        return {CONTROL: torch.zeros_like(params), "learner": self.learner.init(params)}
 
     def update(self, problem: Problem, params: Tensor, state: State, round: Round) -> tuple[Update, State]:
         """Take corrected steps; send the delta and the change of the agent's control."""
         own, common = state[CONTROL], round.vectors[CONTROL]
         after = self._gradient(problem, params, round) if self.option == 1 else None
+        stepper = self.learner.begin(problem.model, state["learner"])
         correction, total = problem.model.split(common - own), torch.zeros_like(params)
         totals = problem.model.split(total)
 
@@ -66,13 +67,13 @@ class Scaffold(Learner):
                 if self.option == 2:
                     sum.add_(grad)
                 grad.add_(part)
-            self.learner.step(model, [], factor)
+            stepper.step(model, factor)
 
         update = self.learner.train(problem, params, round, step)
         if after is None:
             after = total / update.scalars["steps"]
         change = (after - own) * round.scalars["participation"]
-        return update.with_vectors(**{CONTROL: change}), {CONTROL: after}
+        return update.with_vectors(**{CONTROL: change}), {CONTROL: after, "learner": stepper.state()}
 
     def _gradient(self, problem: Problem, params: Tensor, round: Round) -> Tensor:
         """Mean gradient over the shard at params [d]; what is private stays as it was, also BatchNorm's statistics."""

@@ -64,6 +64,11 @@ class SGD(LocalLearner, JointLearner):
         return Stepper(step, lambda: {"velocity": velocities} if self.keep_momentum else {})
 
     @property
+    def remembers(self) -> bool:  # type: ignore[override]
+        """Whether the velocity is kept, or a subclass may keep something."""
+        return self.keep_momentum or type(self) is not SGD
+
+    @property
     def joint(self) -> bool:
         """Where a step needs nothing but each layer's own gradient, in float32."""
         needs_all = self.nesterov or self.autocast or self.micro_batch_size or self.max_grad_norm

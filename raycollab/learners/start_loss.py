@@ -42,6 +42,11 @@ class StartLoss(Learner):
         return self.learner.needs
 
     @property
+    def remembers(self) -> bool:  # type: ignore[override]
+        """Whether the learner does."""
+        return self.learner.remembers
+
+    @property
     def sends(self) -> tuple[str, ...]:  # type: ignore[override]
         """What the learner sends, and the loss."""
         return (*self.learner.sends, START_LOSS)

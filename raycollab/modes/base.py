@@ -36,6 +36,10 @@ class Mode(Settings, ABC):
         """
         return num_selected
 
+    def check_agents(self, names: Sequence[str]) -> None:
+        """Raise ConfigError if it does not fit agents of these names."""
+        del names
+
     @abstractmethod
     def assign(
         self, selected: Sequence[str], state: State, *, version: int, seed: int

@@ -64,6 +64,10 @@ class Buffered(Mode):
         require(self.size <= num_selected, "Buffered.size", self.size, accepted)
         return self.size
 
+    def check_agents(self, names: Sequence[str]) -> None:
+        """As the durations do."""
+        self.durations.check_agents(names)
+
     def assign(
         self, selected: Sequence[str], state: State, *, version: int, seed: int
     ) -> tuple[list[Assignment], State]:

@@ -2,15 +2,20 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from raycollab.by_name import check_known, check_names
 from raycollab.config import require
 from raycollab.rng import numpy_generator
 
 
 class Durations(ABC):
     """How long each agent takes for a round. A frozen value; the same agent, start and seed take the same time."""
+
+    def check_agents(self, names: Sequence[str]) -> None:
+        """Raise ConfigError if it does not fit agents of these names."""
+        del names
 
     @abstractmethod
     def duration(self, agent: str, start: int, seed: int) -> float:
@@ -69,15 +74,22 @@ class PerAgent(Durations):
     Args:
         by_agent: Duration by agent's name, each > 0.
         default: Duration of agents that are not named, > 0.
+    Raises: ConfigError for durations that are not > 0 and finite, and for a name that is no text; before a run, for a
+        name that no agent has.
     """
 
     by_agent: Mapping[str, float]
     default: float = 1.0
 
     def __post_init__(self) -> None:
+        check_names("PerAgent.by_agent", self.by_agent)
         for name, value in {**{f"by_agent[{name!r}]": v for name, v in self.by_agent.items()},
                             "default": self.default}.items():  # fmt: skip
             require(0 < value < math.inf, f"PerAgent.{name}", value, "must be > 0 and finite")
+
+    def check_agents(self, names: Sequence[str]) -> None:
+        """All that are named must be among these."""
+        check_known("PerAgent.by_agent", self.by_agent, names)
 
     def duration(self, agent: str, start: int, seed: int) -> float:
         """The agent's own."""

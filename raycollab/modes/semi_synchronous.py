@@ -1,5 +1,6 @@
 """Rounds with a deadline on a virtual clock."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ class SemiSynchronous(Mode):
     `FailureConfig.round_timeout_s`.
 
     Args:
-        deadline: Virtual time that a round takes, unless it must wait, > 0.
+        deadline: Virtual time that a round takes, unless it must wait, > 0 and finite, in the unit of the durations.
         durations: How long agents take.
         min_agents: Updates that a round never has fewer of.
     Raises: ConfigError if a round selects fewer than `min_agents`.
@@ -31,7 +32,8 @@ class SemiSynchronous(Mode):
     min_agents: int = 1
 
     def __post_init__(self) -> None:
-        require(self.deadline > 0, "SemiSynchronous.deadline", self.deadline, "must be > 0")
+        accepted = "must be > 0 and finite, in the unit of the durations; without a deadline take Synchronous()"
+        require(0 < self.deadline < math.inf, "SemiSynchronous.deadline", self.deadline, accepted)
         require(self.min_agents >= 1, "SemiSynchronous.min_agents", self.min_agents, "must be >= 1")
 
     def init(self) -> State:
@@ -43,6 +45,10 @@ class SemiSynchronous(Mode):
         accepted = f"a round selects {num_selected} agents; set it to at most that many"
         require(self.min_agents <= num_selected, "SemiSynchronous.min_agents", self.min_agents, accepted)
         return self.min_agents
+
+    def check_agents(self, names: Sequence[str]) -> None:
+        """As the durations do."""
+        self.durations.check_agents(names)
 
     def assign(
         self, selected: Sequence[str], state: State, *, version: int, seed: int

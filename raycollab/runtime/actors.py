@@ -38,17 +38,17 @@ class HostActor:
             inside = import_module("raycollab.runtime.packed_host")
             self._host = inside.PackedHost(*ray.get(list(parts)), inside.device(gpus))
 
-    def open(self, offer: Any) -> Any:
+    def open(self, offer: Any, names: Any) -> Any:
         """See Host.open."""
-        return self._host.open(offer)
+        return self._host.open(offer, names)
 
-    def run(self, packed_round: Any, block: Any, seed: int) -> Any:
-        """See Host.run; the round arrives and the result leaves as arrays."""
-        return self._host.run(packed_round, block, seed)
+    def run(self, vectors: Any, round: Any, share: Any, present: Any) -> Any:
+        """See Host.run; the round's vectors arrive, and the result leaves, as arrays."""
+        return self._host.run(vectors, round, share, present)
 
-    def validate(self, packed_round: Any, last_rounds: Any) -> Any:
+    def validate(self, vectors: Any, last_rounds: Any) -> Any:
         """See Host.validate."""
-        return self._host.validate(packed_round, last_rounds)
+        return self._host.validate(vectors, last_rounds)
 
     def hold(self, last_rounds: Any) -> Any:
         """See Host.hold."""

@@ -1,26 +1,26 @@
 """A host runs some of the agents: their updates, block by block, and the partial sum of each block."""
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, cast
 
-import torch
 from torch import Tensor
 
 from raycollab.agent import Agent, LiveAgent, Offer
-from raycollab.aggregation import Partial, WeightedSum, add_up
-from raycollab.chains import Chain
+from raycollab.aggregation import Node, PairwiseSum, Partial, WeightedSum, add_up
 from raycollab.checkpoint import load_state, save_state
-from raycollab.codecs import Codec
+from raycollab.determinism import fixed_threads, seeded
 from raycollab.errors import RaycollabError, UpdateError
 from raycollab.fused import Layer, Stacked, layers_of
 from raycollab.learners import JointLearner
 from raycollab.metrics import Statistics
-from raycollab.params import Exchange, FlatModel
+from raycollab.params import FlatModel
 from raycollab.rng import derive_seed
+from raycollab.runtime.layout import Block
+from raycollab.runtime.session import Session, build_model
+from raycollab.runtime.sharing import Share
 from raycollab.storage import Storage
 from raycollab.task import Task
 from raycollab.tree import map_leaves
@@ -28,46 +28,25 @@ from raycollab.types import AgentCard, AgentReport, Assignment, Failure, Round, 
 
 
 @dataclass(frozen=True)
-class Session:
-    """What every host knows about the run; `broadcast` is how rounds arrive and `upload` how results leave."""
+class ShareResult:
+    """What became of a host's share of a round.
 
-    seed: int
-    task: Task
-    chain: Chain
-    exchange: Exchange
-    threads: int = 1
-    broadcast: Codec | None = None
-    upload: Codec | None = None
-    agents_at_once: int = 0
-    max_norm: float = math.inf  # of a delta; a larger one is refused
+    Args:
+        nodes: Sums of its blocks.
+        reports: One of each agent that delivered.
+        failures: One of each that did not.
+        made_in: Round, attempt and version that it started from.
+        seconds: That it took.
+    """
 
-
-@dataclass(frozen=True)
-class Block:
-    """Agents whose updates are summed together, in this order."""
-
-    index: int
-    assignments: tuple[Assignment, ...]
-
-
-@dataclass(frozen=True)
-class BlockResult:
-    """What became of a block."""
-
-    index: int
-    partial: Partial | None
+    nodes: tuple[Node, ...]
     reports: tuple[AgentReport, ...]
     failures: tuple[Failure, ...]
-    made_in: tuple[int, int, int] = (0, 0, 0)  # round, attempt and version that it started from
+    made_in: tuple[int, int, int]
+    seconds: float = 0.0
 
 
 _Outcome = tuple[Partial, AgentReport] | Failure
-
-
-def build_model(task: Task, exchange: Exchange, seed: int, device: str = "cpu", *, whole: bool = True) -> FlatModel:
-    """Build a task's model with the run's initial weights, the same in every process; `whole` is FlatModel's."""
-    with seeded(derive_seed(seed, "model")):
-        return FlatModel(task.model(), exchange, device, whole=whole)
 
 
 class Host:
@@ -85,32 +64,46 @@ class Host:
         self._device = device
         self._models: list[tuple[Task, FlatModel]] = []
         self._layers: dict[FlatModel, Sequence[Layer] | None] = {}  # of models that agents can share steps of
+        self._copies: dict[tuple[FlatModel, int], Stacked] = {}
         self._agents: dict[str, LiveAgent] = {}
         self._refused: dict[str, Failure] = {}  # those that could not be opened
         self._stopped = (0, 0)
         self._overdue: Callable[[], bool] = lambda: False
         self._held: dict[str, Any] = {}  # what is to be stored
+        self._here: tuple[tuple[int, int, int], dict[str, Tensor]] | None = None  # a round's vectors on the device
 
-    def open(self, offer: Offer) -> list[AgentCard | Failure]:
-        """Let every agent agree to the task and open its shard; one card or failure each."""
+    def open(self, offer: Offer, names: Collection[str] | None = None) -> list[AgentCard | Failure]:
+        """Let agents agree to the task and open their shards; one card or failure each.
+
+        Those of simulated parties that are not among `names` are opened when they are first needed.
+        """
         self._aggregator = self._session.chain.aggregator.bind(offer.spec)
-        self._stopped, self._refused = (0, 0), {}  # another driver may have opened them before
+        self._offer = offer
+        self._stopped, self._refused, self._agents = (0, 0), {}, {}  # another driver may have opened them before
         with fixed_threads(self._session.threads):
-            return [self._open(agent, offer) for agent in self._declared.values()]
+            return [self._open(agent) for name, agent in self._declared.items() if names is None or name in names]
 
-    def _open(self, agent: Agent, offer: Offer) -> AgentCard | Failure:
+    def _open(self, agent: Agent) -> AgentCard | Failure:
         task = agent.task or self._session.task
         try:
             model = self._model(task)
             live = LiveAgent(agent, task, model, self._session.chain, self._session.seed)
-            live.agree(offer)
-            self._aggregator.check_coverage(offer.spec.coverage(model.spec))
+            live.agree(self._offer)
+            self._aggregator.check_coverage(self._offer.spec.coverage(model.spec))
             card = live.open()
         except Exception as error:  # whatever a party's data or model raises is reported, and costs only this agent
             self._refused[agent.name] = _failure(agent.name, error)
             return self._refused[agent.name]
         self._agents[agent.name] = live
         return card
+
+    def _live(self, name: str) -> LiveAgent | None:
+        """An agent that is open; None if it cannot be opened."""
+        if name not in self._declared:
+            self._refused[name] = Failure(name, "KeyError", f"{name!r} is none of the agents of this host")
+        elif name not in self._agents and name not in self._refused:
+            self._open(self._declared[name])
+        return self._agents.get(name)
 
     def _model(self, task: Task) -> FlatModel:
         for known, model in self._models:
@@ -121,25 +114,56 @@ class Host:
         self._layers[model] = layers_of(model)
         return model
 
-    def run(self, round: Round, block: Block, stop: Callable[[], bool] = lambda: False) -> BlockResult:
-        """Update the agents of a block and add up what they send; `stop` is asked at every batch, as is `self.stop`."""
+    def run(
+        self, round: Round, share: Share, present: Sequence[int], stop: Callable[[], bool] = lambda: False
+    ) -> ShareResult:
+        """Update the agents of some blocks and add up what they send.
+
+        Args:
+            round: What was broadcast.
+            share: The blocks.
+            present: The numbers of all blocks of the round.
+            stop: Asked at every batch, as is `self.stop`.
+        Returns: What they send as few sums; or block by block if a codec is to change it on its way.
+        """
+        started = time.perf_counter()
         self._overdue = stop
+        round = self._arrived(round)
         reports: list[AgentReport] = []
         failures: list[Failure] = []
-
-        def partials() -> Iterator[Partial]:
-            for group in self._groups(block.assignments):
-                for outcome in self._update(round, group):
-                    if isinstance(outcome, Failure):
-                        failures.append(outcome)
-                    else:
-                        reports.append(outcome[1])
-                        yield outcome[0]
-
+        total = PairwiseSum(present)
+        nodes: list[Node] = []
         with fixed_threads(self._session.threads):
-            partial = add_up(partials())
+            for block in share:
+                partial = add_up(self._partials(round, block, reports, failures))
+                if self._session.upload is None:
+                    total.put(block.index, partial)
+                else:
+                    nodes.append(Node(0, block.index, partial))
+        nodes = [Node(node.level, node.index, _on_cpu(node.partial)) for node in (*nodes, *total.nodes())]
         made_in = (round.index, round.attempt, round.base_version)
-        return BlockResult(block.index, _on_cpu(partial), tuple(reports), tuple(failures), made_in)
+        return ShareResult(tuple(nodes), tuple(reports), tuple(failures), made_in, time.perf_counter() - started)
+
+    def _arrived(self, round: Round) -> Round:
+        """The round with its vectors where agents compute; they are copied there once for all that start from them."""
+        if self._device == "cpu":
+            return round
+        which = (round.index, round.attempt, round.base_version)
+        if self._here is None or self._here[0] != which:
+            self._here = which, {name: vector.to(self._device) for name, vector in round.vectors.items()}
+        return replace(round, vectors=self._here[1])
+
+    def _partials(
+        self, round: Round, block: Block, reports: list[AgentReport], failures: list[Failure]
+    ) -> Iterator[Partial]:
+        """What the agents of a block send, one after another; their reports and failures are added to the lists."""
+        for group in self._groups(block.assignments):
+            for outcome in self._update(round, group):
+                if isinstance(outcome, Failure):
+                    failures.append(outcome)
+                else:
+                    reports.append(outcome[1])
+                    yield outcome[0]
 
     def _groups(self, assignments: Sequence[Assignment]) -> list[list[Assignment]]:
         """The assignments in order, those that learn in the same steps together: what they are decides, never time."""
@@ -148,14 +172,14 @@ class Host:
             return [[assignment] for assignment in assignments]
         alike: dict[Any, list[Assignment]] = {}
         for assignment in assignments:
-            live = self._agents.get(assignment.agent)
+            live = self._live(assignment.agent)
             kind = live.alike if live else None
             alike.setdefault(assignment.agent if kind is None else kind, []).append(assignment)
         return [part for group in alike.values() for part in _evenly(group, most)]
 
     def _update(self, round: Round, group: Sequence[Assignment]) -> Iterator[_Outcome]:
         """What becomes of agents that learn in the same steps, or of one that learns by itself."""
-        live = self._agents.get(group[0].agent)
+        live = self._live(group[0].agent)
         layers = self._layers.get(live.model) if live and self._session.agents_at_once and live.alike else None
         if layers is None:
             yield from (self._alone(round, assignment) for assignment in group)
@@ -164,10 +188,10 @@ class Host:
 
     def _alone(self, round: Round, assignment: Assignment) -> _Outcome:
         name = assignment.agent
-        if name in self._refused:
+        live = self._live(name)
+        if live is None:
             return self._refused[name]
         try:
-            live = self._agents[name]
             with seeded(round.seed_for("torch", name), self._device):
                 return self._collected(round, *live.update(round, assignment, self._stop_of(round)))
         except Exception as error:  # whatever a party's code raises is data: it costs this agent this round
@@ -179,7 +203,7 @@ class Host:
             stop = self._stop_of(round)
             turns = [live.begin(round, assignment, stop) for live, assignment in zip(lives, group, strict=True)]
             problems, states = [turn.problem for turn in turns], [turn.state["learner"] for turn in turns]
-            stacked = Stacked(layers, lives[0].model.spec, len(lives), self._device)
+            stacked = self._stacked(lives[0].model, layers, len(lives))
             learner, local = lives[0].agent.learner, turns[0].round
             learned = cast(JointLearner, learner).update_together(problems, stacked, turns[0].params, states, local)
         except Exception as error:  # as above, of all that learn together
@@ -192,6 +216,13 @@ class Host:
                 yield self._collected(round, *live.finish(turn, *outcome))
             except Exception as error:  # as above
                 yield _failure(live.agent.name, error)
+
+    def _stacked(self, model: FlatModel, layers: Sequence[Layer], count: int) -> Stacked:
+        """Copies of a model's parameters, made once and used by whoever learns together."""
+        known = self._copies.get((model, count))
+        if known is None:
+            known = self._copies[model, count] = Stacked(layers, model.spec, count, self._device)
+        return known
 
     def _collected(self, round: Round, update: Update, report: AgentReport) -> tuple[Partial, AgentReport]:
         if report.norm > (most := self._session.max_norm):
@@ -214,14 +245,16 @@ class Host:
     ) -> dict[str, Statistics | Failure]:
         """Score vectors on the own validation split of each of these agents."""
         outcomes: dict[str, Statistics | Failure] = {}
+        here = {name: vector.to(self._device) for name, vector in vectors.items()}
         with fixed_threads(self._session.threads):
             for name, last_round in last_rounds.items():
-                if name in self._refused:
+                live = self._live(name)
+                if live is None:
                     outcomes[name] = self._refused[name]
                     continue
                 try:
                     with seeded(derive_seed(self._session.seed, "validate", name), self._device):
-                        outcomes[name] = self._agents[name].validate(vectors, last_round)
+                        outcomes[name] = live.validate(here, last_round)
                 except Exception as error:  # as above: a failed score is a row in the report
                     outcomes[name] = _failure(name, error)
         return outcomes
@@ -265,24 +298,3 @@ def _failure(agent: str, error: Exception) -> Failure:
 
 def _on_cpu(tree: Any) -> Any:
     return map_leaves(lambda leaf: leaf.cpu() if isinstance(leaf, Tensor) else leaf, tree)
-
-
-@contextmanager
-def seeded(seed: int, device: str = "cpu") -> Iterator[None]:
-    """Draw torch's random numbers from this seed, and leave the process's own stream on the CPU as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed also formats a stack trace per kind of device
-        if device != "cpu":
-            torch.cuda.manual_seed(seed)
-        yield
-
-
-@contextmanager
-def fixed_threads(count: int) -> Iterator[None]:
-    """Compute with this many threads, whatever the process had: their number can change the last bits of a result."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

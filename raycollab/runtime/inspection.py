@@ -1,16 +1,18 @@
 """What a host sends is looked at again where it arrives: a host could be wrong, and one bad number spoils a sum."""
 
 import math
-from collections.abc import Iterator
-from dataclasses import fields
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields, replace
 
 import torch
 from torch import Tensor
 
-from raycollab.aggregation import ExactSum, Partial, Product, Stack, WeightedSum
+from raycollab.aggregation import ExactSum, Node, Partial, Product, Stack, WeightedSum
 from raycollab.errors import UpdateError
 from raycollab.norms import l2_norm
-from raycollab.runtime.host import Block, BlockResult
+from raycollab.runtime.host import ShareResult
+from raycollab.runtime.layout import Block
+from raycollab.runtime.sharing import Share
 from raycollab.spec import BUFFERS, ParamSpec, Segments
 from raycollab.types import AgentReport, Failure, Round
 
@@ -18,44 +20,85 @@ _LARGEST_NORM = 1e37  # of a sum: a few more still add up in float32
 _DTYPES = (torch.float32, torch.float64, torch.int64)
 
 
-def inspected(result: object, block: Block, round: Round, spec: ParamSpec) -> BlockResult:
-    """The result of a block as it came, or as a failure of all its agents if something in it cannot be right.
+def inspected(result: object, share: Share, present: Sequence[int], round: Round, spec: ParamSpec) -> ShareResult:
+    """What came of a share, with a failure in place of whatever in it cannot be right.
 
     Args:
         result: What the host sent.
-        block: What it was asked for.
-        round: In which round.
+        share: The blocks that it was asked for.
+        present: The numbers of all blocks of the round.
+        round: Which round.
         spec: What stands where in the vectors.
+    Returns: The result itself if all of it is right; without the sums that are not, whose agents have failed; or a
+        failure of all agents of the share if what the host says of them cannot be right.
     """
+    made_in = (round.index, round.attempt, round.base_version)
     try:
-        return _checked(result, block, round, spec)
+        sent = _checked(result, share, present, made_in)
     except UpdateError as error:
-        failures = tuple(Failure(a.agent, UpdateError.__name__, str(error)) for a in block.assignments)
-        return BlockResult(block.index, None, (), failures)
+        return ShareResult(_nothing_of(share), (), _refused(_agents_of(share), error), made_in)
+    agents = {block.index: _agents_of([block]) for block in share}
+    reports = {report.agent: report for report in sent.reports}
+    for node in sent.nodes:
+        members = [name for index in node.blocks(present) for name in agents[index]]
+        try:
+            _check_sum(node, [reports[name] for name in members if name in reports], spec, _who(round.index, share))
+        except UpdateError as error:
+            lost = [name for name in members if name in reports]
+            sent = ShareResult(
+                tuple(replace(each, partial=None) if each is node else each for each in sent.nodes),
+                tuple(report for report in sent.reports if report.agent not in lost),
+                (*sent.failures, *_refused(lost, error)),
+                made_in,
+            )
+    return sent
 
 
-def _checked(result: object, block: Block, round: Round, spec: ParamSpec) -> BlockResult:
-    who = f"round {round.index}: the result of block {block.index}"
-    if not isinstance(result, BlockResult):
+def _checked(result: object, share: Share, present: Sequence[int], made_in: tuple[int, int, int]) -> ShareResult:
+    who = _who(made_in[0], share)
+    if not isinstance(result, ShareResult):
         raise UpdateError(f"{who} is a {type(result).__name__}; it is refused")
-    asked = (block.index, (round.index, round.attempt, round.base_version))
-    if (result.index, result.made_in) != asked:
+    if result.made_in != made_in:
         raise UpdateError(
-            f"{who} is stale: it is of block {result.index}, made in (round, attempt, version) {result.made_in}, and "
-            f"{asked[1]} was asked for; it is refused"
+            f"{who} is stale: it was made in (round, attempt, version) {result.made_in}, and {made_in} was asked for; "
+            f"it is refused"
         )
-    wanted = sorted(assignment.agent for assignment in block.assignments)
+    asked = sorted(block.index for block in share)
+    summed = sorted(index for node in result.nodes for index in node.blocks(present))
+    if summed != asked:
+        raise UpdateError(f"{who} sums blocks {summed}, and {asked} were asked for; it is refused")
+    wanted = sorted(_agents_of(share))
     named = sorted([report.agent for report in result.reports] + [failure.agent for failure in result.failures])
     if named != wanted:
         raise UpdateError(f"{who} is of {named}, and each of {wanted} was asked for once; it is refused")
-    for report in result.reports:
-        _check_report(report, who)
-    count = 0 if result.partial is None else result.partial.count
-    if count != len(result.reports):
-        raise UpdateError(f"{who} sums {count} updates and reports {len(result.reports)}; it is refused")
-    for name, vector, segments in () if result.partial is None else _vectors(result.partial):
-        _check_vector(name, vector, segments, spec, who)
     return result
+
+
+def _check_sum(node: Node, reports: Sequence[AgentReport], spec: ParamSpec, who: str) -> None:
+    for report in reports:
+        _check_report(report, who)
+    count = 0 if node.partial is None else node.partial.count
+    if count != len(reports):
+        raise UpdateError(f"{who} sums {count} updates and reports {len(reports)}; it is refused")
+    for name, vector, segments in () if node.partial is None else _vectors(node.partial):
+        _check_vector(name, vector, segments, spec, who)
+
+
+def _who(round: int, share: Share) -> str:
+    first, last = share[0].index, share[-1].index
+    return f"round {round}: the result of block {first}" + (f" to {last}" if last > first else "")
+
+
+def _agents_of(share: Iterable[Block]) -> list[str]:
+    return [assignment.agent for block in share for assignment in block.assignments]
+
+
+def _nothing_of(share: Share) -> tuple[Node, ...]:
+    return tuple(Node(0, block.index, None) for block in share)
+
+
+def _refused(agents: Iterable[str], error: UpdateError) -> tuple[Failure, ...]:
+    return tuple(Failure(agent, UpdateError.__name__, str(error)) for agent in agents)
 
 
 def _check_report(report: AgentReport, who: str) -> None:

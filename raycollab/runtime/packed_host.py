@@ -1,6 +1,7 @@
 """What runs inside a HostActor: a host that rounds reach as arrays, on the device that Ray gave it."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import ray
@@ -9,9 +10,11 @@ import torch
 from raycollab.agent import Agent
 from raycollab.errors import ResourceError
 from raycollab.metrics import Statistics
-from raycollab.runtime.host import Block, Host, Session
-from raycollab.runtime.wire import pack, unpack
-from raycollab.types import Failure
+from raycollab.runtime.host import Host
+from raycollab.runtime.session import Session
+from raycollab.runtime.sharing import Share
+from raycollab.runtime.wire import pack_nodes, unpack
+from raycollab.types import Failure, Round
 
 
 class PackedHost:
@@ -23,14 +26,15 @@ class PackedHost:
         self.open, self.stop = self._host.open, self._host.stop
         self.hold, self.write, self.restore = self._host.hold, self._host.write, self._host.restore
 
-    def run(self, packed_round: Any, block: Block, seed: int) -> Any:
-        """See Host.run."""
-        result = self._host.run(unpack(packed_round, self._broadcast), block)
-        return pack(result, self._upload, seed=seed)
+    def run(self, vectors: Any, round: Round, share: Share, present: Sequence[int]) -> Any:
+        """See Host.run; the round's vectors come apart from it."""
+        round = replace(round, vectors=unpack(vectors, self._broadcast))
+        result = self._host.run(round, share, present)
+        return replace(result, nodes=pack_nodes(result.nodes, self._upload, round))
 
-    def validate(self, packed_round: Any, last_rounds: Mapping[str, int]) -> dict[str, Statistics | Failure]:
+    def validate(self, vectors: Any, last_rounds: Mapping[str, int]) -> dict[str, Statistics | Failure]:
         """See Host.validate."""
-        return self._host.validate(unpack(packed_round, self._broadcast).vectors, last_rounds)
+        return self._host.validate(unpack(vectors, self._broadcast), last_rounds)
 
 
 def device(gpus: float) -> str:

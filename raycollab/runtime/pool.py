@@ -1,89 +1,21 @@
 """A pool of hosts as the driver sees it, and the one that runs in this process."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from raycollab.agent import Agent, Offer
 from raycollab.aggregation import Partial, add_up, total_of
-from raycollab.codecs import Codec
-from raycollab.errors import ConfigError
 from raycollab.metrics import Statistics
-from raycollab.runtime.host import Block, BlockResult, Host, Session
-from raycollab.runtime.wire import num_bytes, pack, unpack
+from raycollab.runtime.host import Host, ShareResult
+from raycollab.runtime.layout import Block, Layout
+from raycollab.runtime.session import Session
+from raycollab.runtime.sharing import Shares
+from raycollab.runtime.wire import num_bytes, pack_nodes, pack_vectors, unpack
 from raycollab.storage import Storage
 from raycollab.types import AgentCard, AgentReport, Assignment, Failure, Round
 
 Stop = Callable[[], bool]
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Which block an agent is in, and which host runs a block. Blocks depend on the experiment alone.
-
-    Args:
-        names: The agents that the experiment begins with, in order.
-        num_blocks: Blocks of neighbouring agents.
-        num_hosts: Hosts; each runs whole blocks.
-        slots: Numbers of the agents that joined later, from 0: each is a block, and has a host, of its own.
-    """
-
-    names: tuple[str, ...]
-    num_blocks: int
-    num_hosts: int
-    slots: Mapping[str, int] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.num_hosts > self.num_blocks:
-            raise ConfigError(
-                f"{self.num_hosts} hosts for num_blocks={self.num_blocks}: a block is never cut, so there can be no "
-                f"more hosts than blocks; raise RunConfig.num_blocks or ScalingConfig.agents_per_host"
-            )
-
-    def blocks_of(self, assignments: Sequence[Assignment]) -> list[Block]:
-        """The blocks that these assignments fall in, without empty ones."""
-        wanted = {assignment.agent: assignment for assignment in assignments}
-        blocks: dict[int, list[Assignment]] = {}
-        for name, block in self._blocks():
-            if name in wanted:
-                blocks.setdefault(block, []).append(wanted[name])
-        return [Block(index, tuple(members)) for index, members in sorted(blocks.items())]
-
-    def _blocks(self) -> Iterator[tuple[str, int]]:
-        """Every agent and its block, in order."""
-        for index, name in enumerate(self.names):
-            if name not in self.slots:
-                yield name, index * self.num_blocks // len(self.names)
-        for name, slot in sorted(self.slots.items(), key=lambda item: item[1]):
-            yield name, self.num_blocks + slot
-
-    def host_of_block(self, block: int) -> int:
-        """The host that runs a block."""
-        if block >= self.num_blocks:
-            return self.num_hosts + block - self.num_blocks
-        return block * self.num_hosts // self.num_blocks
-
-    def with_agent(self, name: str, slot: int) -> "Layout":
-        """With an agent that joins, also one that had left."""
-        return replace(self, slots={**self.slots, name: slot})
-
-    def host_of(self, index: int) -> int:
-        """The host that an agent lives on, by the agent's place in `names`."""
-        return self.host_of_block(index * self.num_blocks // len(self.names))
-
-    def by_host(self, names: Sequence[str]) -> dict[int, list[str]]:
-        """These agents by host."""
-        wanted = set(names)
-        hosts: dict[int, list[str]] = {}
-        for name, block in self._blocks():
-            if name in wanted:
-                hosts.setdefault(self.host_of_block(block), []).append(name)
-        return hosts
-
-    def names_of(self, host: int) -> list[str]:
-        """The agents of a host."""
-        return [name for name, block in self._blocks() if self.host_of_block(block) == host]
 
 
 @dataclass(frozen=True)
@@ -109,13 +41,33 @@ class Collected:
         return Collected(total, reports, failures, self.bytes_up + other.bytes_up, self.bytes_down + other.bytes_down)
 
 
-def collect(results: Sequence[BlockResult], bytes_up: int, bytes_down: int) -> Collected:
-    """Add the blocks' partials in block order."""
-    ordered = sorted(results, key=lambda result: result.index)
-    total = total_of([result.partial for result in ordered if result.partial is not None])
-    reports = tuple(report for result in ordered for report in result.reports)
-    failures = tuple(failure for result in ordered for failure in result.failures)
-    return Collected(total, reports, failures, bytes_up, bytes_down)
+def collect(results: Sequence[ShareResult], blocks: Sequence[Block], *, bytes_up: int, bytes_down: int) -> Collected:
+    """Add up what came of the blocks of a round; reports and failures come in the order of its agents."""
+    blocks = sorted(blocks, key=lambda block: block.index)
+    agents = [assignment.agent for block in blocks for assignment in block.assignments]
+    order = {agent: place for place, agent in enumerate(agents)}
+    total = total_of((node for result in results for node in result.nodes), [block.index for block in blocks])
+    reports = sorted((r for result in results for r in result.reports), key=lambda report: order[report.agent])
+    failures = sorted((f for result in results for f in result.failures), key=lambda failure: order[failure.agent])
+    return Collected(total, tuple(reports), tuple(failures), bytes_up, bytes_down)
+
+
+def reported(results: Sequence[ShareResult]) -> int:
+    """How many agents have delivered."""
+    return sum(len(result.reports) for result in results)
+
+
+def placed(session: Session, agents: Sequence[Agent], layout: Layout) -> list[Sequence[Agent]]:
+    """The agents that each host knows: its own, or all of them where any host can read any agent's data."""
+    if session.simulated:
+        return [agents] * layout.num_hosts
+    named = {agent.name: agent for agent in agents}
+    return [[named[name] for name in layout.names_of(host)] for host in range(layout.num_hosts)]
+
+
+def movable(session: Session, cards: Sequence[AgentCard | Failure]) -> bool:
+    """Whether agents can be run anywhere: their data is there on all hosts, and none of them remembers anything."""
+    return session.simulated and not any(isinstance(card, AgentCard) and card.remembers for card in cards)
 
 
 class Pool(ABC):
@@ -172,31 +124,22 @@ class LocalPool(Pool):
     Args:
         session: What is common to the run.
         agents: All agents.
-        num_blocks: Blocks of the experiment.
-        num_hosts: Hosts; their number changes nothing.
+        layout: Which of them are summed together, and where; the number of hosts changes nothing.
         device: Where they compute.
     """
 
-    def __init__(
-        self,
-        session: Session,
-        agents: Sequence[Agent],
-        *,
-        num_blocks: int,
-        num_hosts: int = 1,
-        device: str = "cpu",
-    ):
-        self._layout = Layout(tuple(agent.name for agent in agents), num_blocks, num_hosts)
-        self._broadcast, self._upload = session.broadcast, session.upload
-        groups: list[list[Agent]] = [[] for _ in range(num_hosts)]
-        for index, agent in enumerate(agents):
-            groups[self._layout.host_of(index)].append(agent)
-        self._hosts = {place: Host(session, group, device) for place, group in enumerate(groups)}
+    def __init__(self, session: Session, agents: Sequence[Agent], layout: Layout, device: str = "cpu"):
+        self._layout = layout
         self._session, self._device = session, device
+        groups = placed(session, agents, layout)
+        self._hosts = {place: Host(session, group, device) for place, group in enumerate(groups)}
 
     def open(self, offer: Offer) -> list[AgentCard | Failure]:
         """Open every host's agents."""
-        return [outcome for host in self._hosts.values() for outcome in host.open(offer)]
+        opened = [host.open(offer, self._layout.names_of(place)) for place, host in self._hosts.items()]
+        cards = [card for each in opened for card in each]
+        self._layout = replace(self._layout, anywhere=movable(self._session, cards))
+        return cards
 
     def add(self, agent: Agent, offer: Offer, slot: int) -> AgentCard | Failure:
         """Open one more host; it counts only if the agent could be opened."""
@@ -210,24 +153,27 @@ class LocalPool(Pool):
     def run(
         self, round: Round, assignments: Sequence[Assignment], *, enough: int | None = None, stop: Stop = lambda: False
     ) -> Collected:
-        """Run block by block, until enough have answered."""
-        sent = self._crossed(round, self._broadcast, seed=round.seed_for("down", round.base_version))
-        results, bytes_up, used = [], 0, set()
-        for block in self._layout.blocks_of(assignments):
-            place = self._layout.host_of_block(block.index)
-            used.add(place)
-            result = self._hosts[place].run(sent[0], block, stop)
-            seed = round.seed_for("up", round.base_version, block.index)
-            crossed = self._crossed(result, self._upload, seed=seed)
-            bytes_up += crossed[1]
-            results.append(crossed[0])
-            if enough is not None and sum(len(each.reports) for each in results) >= enough:
+        """Run share by share, until enough have answered."""
+        sent, size = self._sent(round)
+        blocks = self._layout.blocks_of(assignments)
+        present = sorted(block.index for block in blocks)
+        shares = Shares(blocks, lambda block: 0.0, single=enough is not None)
+        results: list[ShareResult] = []
+        bytes_up, used = 0, 0
+        for home in shares.homes:
+            if enough is not None and reported(results) >= enough:
                 break
-        return collect(results, bytes_up, sent[1] * len(used))
+            used += 1
+            while (enough is None or reported(results) < enough) and (share := shares.take(home)):
+                result = self._hosts[home].run(sent, share, present, stop)
+                nodes = pack_nodes(result.nodes, codec, round) if (codec := self._session.upload) else result.nodes
+                bytes_up += num_bytes(nodes)
+                results.append(replace(result, nodes=unpack(nodes, codec) if codec else nodes))
+        return collect(results, blocks, bytes_up=bytes_up, bytes_down=size * used)
 
     def validate(self, round: Round, last_rounds: Mapping[str, int]) -> dict[str, Statistics | Failure]:
         """Score host by host."""
-        sent, _ = self._crossed(round, self._broadcast, seed=round.seed_for("down", round.base_version))
+        sent, _ = self._sent(round)
         outcomes: dict[str, Statistics | Failure] = {}
         for place, names in self._layout.by_host(list(last_rounds)).items():
             outcomes.update(self._hosts[place].validate(sent.vectors, {name: last_rounds[name] for name in names}))
@@ -252,7 +198,8 @@ class LocalPool(Pool):
     def close(self) -> None:
         """Nothing to free."""
 
-    def _crossed(self, value: Any, codec: Codec | None, *, seed: int) -> tuple[Any, int]:
-        """A value as it looks on the other side of the wire, and its size; without a codec it goes as it is."""
-        packed = pack(value, codec, seed=seed)
-        return (value if codec is None else unpack(packed, codec)), num_bytes(packed)
+    def _sent(self, round: Round) -> tuple[Round, int]:
+        """The round as it looks on the other side of the wire, and its size; without a codec it goes as it is."""
+        codec = self._session.broadcast
+        vectors = pack_vectors(round, codec) if codec else round.vectors
+        return replace(round, vectors=unpack(vectors, codec) if codec else vectors), num_bytes(vectors)

@@ -1,26 +1,41 @@
 """The actors of a run: how they start, how they are asked, and how a dead one is replaced."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import ActorUnschedulableError, NodeDiedError, OutOfMemoryError, RayActorError, WorkerCrashedError
+from ray.exceptions import (
+    ActorUnschedulableError,
+    NodeDiedError,
+    ObjectLostError,
+    OutOfMemoryError,
+    RayActorError,
+    WorkerCrashedError,
+)
 
 from raycollab.agent import Agent, Offer
 from raycollab.config import FailureConfig
 from raycollab.runtime.actors import HostActor
-from raycollab.runtime.host import Session
+from raycollab.runtime.layout import Layout
 from raycollab.runtime.placement import Placement
-from raycollab.runtime.pool import Layout
+from raycollab.runtime.pool import placed
+from raycollab.runtime.session import Session
 from raycollab.storage import Storage
 from raycollab.types import Failure
 
-_GONE = (RayActorError, ActorUnschedulableError, NodeDiedError, OutOfMemoryError, WorkerCrashedError)
+_GONE = (
+    RayActorError,
+    ActorUnschedulableError,
+    NodeDiedError,
+    ObjectLostError,  # of an answer, with the node that had it
+    OutOfMemoryError,
+    WorkerCrashedError,
+)
 _LONGEST_BACKOFF_S = 60.0
-_SLICE_S = 0.5  # after which somebody who waits looks up
+SLICE_S = 0.5  # after which somebody who waits looks up
 
 
 class Gone(Failure):
@@ -34,15 +49,14 @@ class HostSpecs:
     layout: Layout
     placement: Placement
     session: Any  # reference to a Session
-    agents: tuple[Any, ...]  # a reference to each host's agents
+    agents: tuple[Any, ...]  # a reference to the agents that each host knows
 
     @classmethod
     def put(cls, layout: Layout, placement: Placement, session: Session, agents: Sequence[Agent]) -> "HostSpecs":
-        """Put what the hosts need into the object store, each host's agents apart."""
-        groups: list[list[Agent]] = [[] for _ in range(layout.num_hosts)]
-        for index, agent in enumerate(agents):
-            groups[layout.host_of(index)].append(agent)
-        return cls(layout, placement, ray.put(session), tuple(ray.put(group) for group in groups))
+        """Put what the hosts need into the object store."""
+        groups = placed(session, agents, layout)
+        known = {id(group): ray.put(group) for group in groups}
+        return cls(layout, placement, ray.put(session), tuple(known[id(group)] for group in groups))
 
     def start(self, host: int) -> ActorHandle:
         """Start one of the first actors; returns at once."""
@@ -94,6 +108,10 @@ class RayHosts:
         self._agents[host] = ray.put([agent])
         self.handles[host] = self.specs.start_with(self._agents[host])
         return self.handles[host]
+
+    def opening(self, host: int, handle: ActorHandle) -> Any:
+        """A reference to the cards of a host's agents, as an actor opens them."""
+        return handle.open.remote(self.offer, self.names_of(host))
 
     def remove(self, host: int) -> None:
         """End one whose agent could not join."""
@@ -165,7 +183,7 @@ class RayHosts:
         for host in due:
             if self._replaced.get(host, 0) < self._policy.max_restarts:
                 self._replaced[host] = self._replaced.get(host, 0) + 1
-                down[host].answer = self.restart(host).open.remote(self.offer)
+                down[host].answer = self.opening(host, self.restart(host))
         started = {host: down[host].answer for host in due if down[host].answer is not None}
         answers = ask(waiting, 0.0) | ask(started, self._policy.start_timeout_s)
         ready = {host for host, answer in answers.items() if not isinstance(answer, Failure)}
@@ -188,35 +206,22 @@ class RayHosts:
             ray.kill(handle)
 
 
-def ask(
-    refs: Mapping[int, Any],
-    timeout_s: float,
-    *,
-    until: Callable[[dict[int, Any]], bool] = lambda answers: False,
-    each: bool = False,
-) -> dict[int, Any]:
-    """Answers by key; one that fails or is late becomes a Failure without an agent.
-
-    Args:
-        refs: References to the answers.
-        timeout_s: After which those that are not there are late.
-        until: Looks at the answers so far every now and then, and says whether they are enough.
-        each: Let it look after each answer.
-    """
+def ask(refs: Mapping[int, Any], timeout_s: float) -> dict[int, Any]:
+    """Answers by key; one that fails or is late becomes a Failure without an agent."""
     places, answers = {ref: key for key, ref in refs.items()}, dict[int, Any]()
-    deadline = time.monotonic() + timeout_s
-    while places and not until(answers):
-        left_s = max(0.0, deadline - time.monotonic())
-        done, _ = ray.wait(list(places), num_returns=1 if each else len(places), timeout=min(left_s, _SLICE_S))
-        for ref in done:
-            answers[places.pop(ref)] = _answer(ref, timeout_s)
-        if not left_s:
-            break
-    late = Failure("", "Timeout", f"no answer within {timeout_s:.0f} s")
-    return answers | {key: late for key in places.values()}
+    if places:
+        done, _ = ray.wait(list(places), num_returns=len(places), timeout=timeout_s)
+        answers = {places.pop(ref): answer_of(ref, timeout_s) for ref in done}
+    return answers | {key: late(timeout_s) for key in places.values()}
 
 
-def _answer(ref: Any, timeout_s: float) -> Any:
+def late(timeout_s: float) -> Failure:
+    """The failure of whoever did not answer in time."""
+    return Failure("", "Timeout", f"no answer within {timeout_s:.0f} s")
+
+
+def answer_of(ref: Any, timeout_s: float) -> Any:
+    """The answer behind a reference, or a Failure without an agent."""
     try:
         return ray.get(ref, timeout=timeout_s)
     except Exception as error:  # the actor's death or any error of its own: data for the failure policy

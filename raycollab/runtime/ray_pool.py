@@ -1,6 +1,9 @@
 """Hosts as Ray actors. Every wait has a timeout; a dead or late actor costs its agents one round."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import ray
@@ -10,12 +13,15 @@ from raycollab.agent import Agent, Offer
 from raycollab.config import FailureConfig
 from raycollab.errors import ResourceError, RunFolderError
 from raycollab.metrics import Statistics
-from raycollab.runtime.host import Block, BlockResult
+from raycollab.runtime.host import ShareResult
 from raycollab.runtime.inspection import inspected
+from raycollab.runtime.layout import Block, Layout
 from raycollab.runtime.placement import available
-from raycollab.runtime.pool import Collected, Pool, Stop, collect
+from raycollab.runtime.pool import Collected, Pool, Stop, collect, movable
 from raycollab.runtime.ray_hosts import Gone, HostSpecs, RayHosts, ask
-from raycollab.runtime.wire import num_bytes, pack, unpack
+from raycollab.runtime.ray_work import Work
+from raycollab.runtime.sharing import Share, Shares
+from raycollab.runtime.wire import num_bytes, pack_vectors, unpack
 from raycollab.storage import Storage
 from raycollab.types import AgentCard, Assignment, Failure, Round
 
@@ -32,9 +38,11 @@ class RayPool(Pool):
     def __init__(self, specs: HostSpecs, handles: Sequence[ActorHandle], policy: FailureConfig):
         self.hosts = RayHosts(specs, handles, policy)
         self._layout = specs.layout
-        session = ray.get(specs.session)
-        self._broadcast, self._upload = session.broadcast, session.upload
+        self._session = ray.get(specs.session)
         self._policy = policy
+        self._newest: tuple[Any, Any, int] = (None, None, 0)  # vectors, a reference to them as broadcast, their size
+        self._seconds: dict[str, float] = {}  # that each agent took last
+        self._typical = math.nan  # seconds of an agent of late
 
     def open(self, offer: Offer) -> list[AgentCard | Failure]:
         """Open all hosts side by side; an actor that has not started in time is a ResourceError of its agents.
@@ -42,10 +50,10 @@ class RayPool(Pool):
         An actor that is gone, as after the death of an earlier driver, is replaced first.
         """
         self.hosts.offer = offer
-        handles = self.hosts.handles
-        answers = ask({host: handles[host].open.remote(offer) for host in handles}, self._policy.start_timeout_s)
+        opening = {host: self.hosts.opening(host, handle) for host, handle in self.hosts.handles.items()}
+        answers = ask(opening, self._policy.start_timeout_s)
         gone = [host for host, answer in answers.items() if isinstance(answer, Gone)]
-        again = {host: self.hosts.restart(host).open.remote(offer) for host in gone}
+        again = {host: self.hosts.opening(host, self.hosts.restart(host)) for host in gone}
         answers |= ask(again, self._policy.start_timeout_s)
         outcomes: list[AgentCard | Failure] = []
         for host, answer in answers.items():
@@ -53,20 +61,24 @@ class RayPool(Pool):
                 outcomes += [self._not_started(name, answer) for name in self._layout.names_of(host)]
             else:
                 outcomes += answer
+        self._laid_out(replace(self._layout, anywhere=movable(self._session, outcomes)))
         return outcomes
 
     def add(self, agent: Agent, offer: Offer, slot: int) -> AgentCard | Failure:
         """Start one more actor; it stays only if the agent could be opened."""
         host = self._layout.num_hosts + slot
-        opening = self.hosts.add(host, agent).open.remote(offer)
+        opening = self.hosts.add(host, agent).open.remote(offer, [agent.name])
         answer = ask({host: opening}, self._policy.start_timeout_s)[host]
         outcome = self._not_started(agent.name, answer) if isinstance(answer, Failure) else answer[0]
         if isinstance(outcome, Failure):
             self.hosts.remove(host)
         else:
-            self._layout = self._layout.with_agent(agent.name, slot)
-            self.hosts.names_of = self._layout.names_of
+            self._laid_out(self._layout.with_agent(agent.name, slot))
         return outcome
+
+    def _laid_out(self, layout: Layout) -> None:
+        self._layout = layout
+        self.hosts.names_of = layout.names_of
 
     def _not_started(self, agent: str, failure: Failure) -> Failure:
         if failure.error != "Timeout":
@@ -81,56 +93,56 @@ class RayPool(Pool):
     def run(
         self, round: Round, assignments: Sequence[Assignment], *, enough: int | None = None, stop: Stop = lambda: False
     ) -> Collected:
-        """Run blocks on their hosts; collect until the deadline."""
+        """Let hosts take shares of the blocks, two at a time; collect until the deadline."""
         blocks = self._layout.blocks_of(assignments)
-        hosts = {block.index: self._layout.host_of_block(block.index) for block in blocks}
-        self.hosts.revive(hosts.values())
+        self.hosts.revive({block.home for block in blocks})
         sent, size = self._sent(round)
-        refs: dict[int, Any] = {}
-        for block in blocks:
-            if self.hosts.is_up(hosts[block.index]):
-                seed = round.seed_for("up", round.base_version, block.index)
-                refs[block.index] = self.hosts.handles[hosts[block.index]].run.remote(sent, block, seed)
-        answers = ask(
-            refs,
-            self._policy.round_timeout_s,
-            until=lambda answers: stop() or (enough is not None and _reported(answers) >= enough),
-            each=enough is not None,
-        )
-        surplus = enough is not None and _reported(answers) >= enough
-        decisions = self._decided(answers, refs, hosts, (round.index, round.attempt), surplus)
-        results: list[BlockResult] = []
-        for block in blocks:
-            host = hosts[block.index]
-            answer = answers.get(block.index) or self.hosts.absence(host)
-            if not isinstance(answer, Failure):
-                spec = self.hosts.offer.spec  # type: ignore[union-attr]
-                results.append(inspected(unpack(answer, self._upload), block, round, spec))
-            elif not (surplus and answer.error == "Timeout"):
-                results.append(_lost(block, answer, answer.decision or decisions.get(host, "")))
-        bytes_up = sum(num_bytes(answer) for answer in answers.values() if not isinstance(answer, Failure))
-        return collect(results, bytes_up, size * len(set(map(hosts.get, refs))))
+        told, present = replace(round, vectors={}), sorted(block.index for block in blocks)
+        shares = Shares(blocks, self._seconds_of, single=enough is not None)
+        work = Work(self.hosts, shares, lambda handle, share: handle.run.remote(sent, told, share, present))
+        is_enough = partial(_delivered, work.answered, enough)
+        work.go_on(lambda: stop() or is_enough(), self._policy.round_timeout_s)
+        surplus = is_enough()
+        decisions = self._decided(work, (round.index, round.attempt), surplus)
+        spec = self.hosts.offer.spec  # type: ignore[union-attr]
+        results = [inspected(self._unpacked(answer), share, present, round, spec) for share, answer in work.answered]
+        self._timed(results)
+        lost = [(host, share, failure) for host, _, share, failure in work.failed]
+        for host, share, failure in (*lost, *work.left_out(self._policy.round_timeout_s)):
+            if not (surplus and failure.error == "Timeout"):
+                results.append(_lost(share, failure, failure.decision or decisions.get(host, "")))
+        bytes_up = sum(num_bytes(getattr(answer, "nodes", ())) for _, answer in work.answered)
+        return collect(results, blocks, bytes_up=bytes_up, bytes_down=size * len(work.asked))
 
-    def _decided(
-        self,
-        answers: Mapping[int, Any],
-        refs: Mapping[int, Any],
-        hosts: Mapping[int, int],
-        round: tuple[int, int],
-        surplus: bool,
-    ) -> dict[int, str]:
-        """What is done about each host that did not answer for all of its blocks."""
+    def _unpacked(self, answer: Any) -> Any:
+        """What a host sent with tensors in place of arrays; anything else, which is refused, as it is."""
+        if not isinstance(answer, ShareResult):
+            return answer
+        return replace(answer, nodes=unpack(answer.nodes, self._session.upload))
+
+    def _decided(self, work: Work, round: tuple[int, int], surplus: bool) -> dict[int, str]:
+        """What is done about each host that did not answer for all of its shares."""
         decisions: dict[int, str] = {}
-        for host in {hosts[index] for index in answers}:
-            lost = {index: answer for index, answer in answers.items() if hosts[index] == host and _failed(answer)}
+        for host in work.asked:
+            lost = [(ref, failure) for at, ref, _, failure in work.failed if at == host]
             if not lost:
                 self.hosts.answered(host)
-            elif surplus and all(answer.error == "Timeout" for answer in lost.values()):
+            elif surplus and all(failure.error == "Timeout" for _, failure in lost):
                 self.hosts.handles[host].stop.remote(*round)
             else:
-                worst = max(lost.values(), key=lambda answer: isinstance(answer, Gone))
-                decisions[host] = self.hosts.failed(host, worst, [refs[index] for index in lost], round)
+                worst = max((failure for _, failure in lost), key=lambda failure: isinstance(failure, Gone))
+                decisions[host] = self.hosts.failed(host, worst, [ref for ref, _ in lost], round)
         return decisions
+
+    def _seconds_of(self, block: Block) -> float:
+        """How long a block may take, by what its agents took last, or others of late; NaN if nobody knows."""
+        return sum(self._seconds.get(assignment.agent, self._typical) for assignment in block.assignments)
+
+    def _timed(self, results: Sequence[ShareResult]) -> None:
+        for result in results:
+            if result.reports:
+                self._typical = result.seconds / len(result.reports)
+                self._seconds.update((report.agent, self._typical) for report in result.reports)
 
     def validate(self, round: Round, last_rounds: Mapping[str, int]) -> dict[str, Statistics | Failure]:
         """Score on all hosts side by side."""
@@ -181,14 +193,16 @@ class RayPool(Pool):
         return wait
 
     def restore(self, storage: Storage, names: Sequence[str]) -> None:
-        """Restore on the agents' side, all hosts side by side.
+        """Restore on the agents' side, all hosts side by side; one that dies meanwhile is replaced in the next round.
 
         Raises: RunFolderError if a host cannot read.
         """
         groups = self._layout.by_host(names)
         refs = {host: self.hosts.handles[host].restore.remote(storage, group) for host, group in groups.items()}
         for host, answer in ask(refs, self._policy.start_timeout_s).items():
-            if isinstance(answer, Failure):
+            if isinstance(answer, Gone):
+                self.hosts.failed(host, answer, [refs[host]], (0, 0))
+            elif isinstance(answer, Failure):
                 raise RunFolderError(f"{', '.join(groups[host])}: {answer.message}")
 
     def saved_at(self, storage: Storage) -> None:
@@ -200,21 +214,23 @@ class RayPool(Pool):
         self.hosts.close()
 
     def _sent(self, round: Round) -> tuple[Any, int]:
-        """A reference to the packed round, and its size."""
-        packed = pack(round, self._broadcast, seed=round.seed_for("down", round.base_version))
-        return ray.put(packed), num_bytes(packed)
+        """A reference to the round's packed vectors, and their size; vectors that were just sent are not sent again."""
+        vectors, sent, size = self._newest
+        if vectors is not round.vectors:
+            self._newest = (None, None, 0)  # its memory is free for the next one
+            packed = pack_vectors(round, self._session.broadcast)
+            sent, size = ray.put(packed), num_bytes(packed)
+            self._newest = (round.vectors, sent, size)
+        return sent, size
 
 
-def _failed(answer: Any) -> bool:
-    return isinstance(answer, Failure)
+def _delivered(answered: Sequence[tuple[Share, Any]], enough: int | None) -> bool:
+    """Whether that many agents have delivered."""
+    return enough is not None and sum(len(getattr(answer, "reports", ())) for _, answer in answered) >= enough
 
 
-def _reported(answers: Mapping[int, Any]) -> int:
-    """How many agents have answered."""
-    return sum(len(getattr(answer, "reports", ())) for answer in answers.values())
-
-
-def _lost(block: Block, failure: Failure, decision: str) -> BlockResult:
-    """The result of a block whose host did not answer."""
-    failures = tuple(Failure(a.agent, failure.error, failure.message, decision) for a in block.assignments)
-    return BlockResult(block.index, None, (), failures)
+def _lost(share: Share, failure: Failure, decision: str) -> ShareResult:
+    """The result of a share whose host did not answer."""
+    agents = [assignment.agent for block in share for assignment in block.assignments]
+    failures = tuple(Failure(agent, failure.error, failure.message, decision) for agent in agents)
+    return ShareResult((), (), failures, (0, 0, 0))

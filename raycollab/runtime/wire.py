@@ -4,15 +4,19 @@ Ray hands numpy arrays over without a copy, and copies torch tensors; so vectors
 """
 
 import warnings
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from raycollab.aggregation import Node
 from raycollab.codecs import Codec
 from raycollab.rng import derive_seed
 from raycollab.tree import map_leaves
+from raycollab.types import Round
 
 _SMALL = 1024  # elements; shorter vectors are not worth encoding
 
@@ -56,14 +60,29 @@ def unpack(tree: Any, codec: Codec | None = None) -> Any:
         return map_leaves(leaf, tree)
 
 
+def pack_vectors(round: Round, codec: Codec | None) -> Any:
+    """A round's vectors as they are broadcast: the same whichever round they are for."""
+    return pack(round.vectors, codec, seed=derive_seed(round.seed, "down", round.base_version))
+
+
+def pack_nodes(nodes: Iterable[Node], codec: Codec | None, round: Round) -> tuple[Node, ...]:
+    """Sums of blocks as they are sent back."""
+
+    def packed(node: Node) -> Node:
+        seed = round.seed_for("up", round.base_version, node.level, node.index)
+        return replace(node, partial=pack(node.partial, codec, seed=seed))
+
+    return tuple(map(packed, nodes))
+
+
 def num_bytes(tree: Any) -> int:
-    """Bytes of all arrays in a packed tree."""
+    """Bytes of all tensors and arrays in a tree, packed or not."""
     total = 0
 
     def leaf(value: Any) -> Any:
         nonlocal total
         for array in value.arrays.values() if isinstance(value, Encoded) else (value,):
-            total += array.nbytes if isinstance(array, np.ndarray) else 0
+            total += array.nbytes if isinstance(array, np.ndarray | Tensor) else 0
         return value
 
     map_leaves(leaf, tree)

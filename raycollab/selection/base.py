@@ -26,6 +26,10 @@ class Candidate:
 class Selection(Settings, ABC):
     """Chooses the agents of a round. The same candidates, round and seed give the same choice."""
 
+    def check_agents(self, names: Sequence[str]) -> None:
+        """Raise ConfigError if it cannot choose among agents of these names."""
+        del names
+
     @abstractmethod
     def select(self, candidates: Sequence[Candidate], count: int, *, round: int, seed: int) -> list[str]:
         """Names of `count` of the candidates, in their order.

@@ -6,6 +6,7 @@ from math import inf
 
 import numpy as np
 
+from raycollab.by_name import check_known, check_names
 from raycollab.config import require
 from raycollab.errors import ConfigError
 from raycollab.rng import numpy_generator
@@ -22,7 +23,8 @@ class ByWeight(Selection):
     Args:
         weights: Weight by agent's name; agents that are not named get 0 and are never chosen. None weighs by training
             examples.
-    Raises: ConfigError for weights that are negative or all zero, or if fewer agents have one than a round takes.
+    Raises: ConfigError for weights that are negative or all zero, or if fewer agents have one than a round takes;
+        before a run, for a name that no agent has.
     Source: Li et al., ICLR 2020, arXiv 1907.02189, scheme I, which draws with replacement.
     """
 
@@ -30,8 +32,13 @@ class ByWeight(Selection):
 
     def __post_init__(self) -> None:
         if self.weights is not None:
+            check_names("ByWeight.weights", self.weights)
             good = all(0 <= weight < inf for weight in self.weights.values()) and sum(self.weights.values()) > 0
             require(good, "ByWeight.weights", dict(self.weights), "must be finite, >= 0 and not all zero")
+
+    def check_agents(self, names: Sequence[str]) -> None:
+        """Weights by name must be of these agents."""
+        check_known("ByWeight.weights", self.weights or {}, names)
 
     def select(self, candidates: Sequence[Candidate], count: int, *, round: int, seed: int) -> list[str]:
         """Draw from the stream of this round."""

@@ -13,9 +13,11 @@ class Transform(Step, ABC):
     """Clip, noise, momentum: a frozen value with an explicit state.
 
     Attributes:
+        remembers: Whether it needs the state of its last update.
         formula: What it computes, in one line of plain text.
     """
 
+    remembers: ClassVar[bool] = True
     formula: ClassVar[str] = ""
 
     def bind(self, spec: ParamSpec) -> Self:

@@ -22,6 +22,7 @@ class ClipNorm(Transform):
 
     max_norm: float
 
+    remembers = False
     formula = "delta * min(1, max_norm / |delta|)"
 
     def __post_init__(self) -> None:

@@ -25,6 +25,7 @@ class GaussianNoise(Transform):
 
     std: float
 
+    remembers = False
     formula = "delta + std * n,  n ~ N(0, 1)"
 
     def __post_init__(self) -> None:

@@ -24,6 +24,7 @@ class Sign(Transform):
 
     scale: float | None = None
 
+    remembers = False
     formula = "scale * sign(delta),  scale = mean_j |delta_j| unless given"
 
     def __post_init__(self) -> None:

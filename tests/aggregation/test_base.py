@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from raycollab.aggregation import Stack, WeightedSum, add_up, total_of
+from raycollab.aggregation import Stack, WeightedSum, add_up
 from raycollab.errors import UpdateError
 from raycollab.spec import BUFFERS, DELTA, Coverage, Segments
 from raycollab.types import Update
@@ -141,27 +141,3 @@ def test_shares_of_a_stack_are_its_weights_over_their_sum():
     assert stack.shares().tolist() == [0.75, 0.25]
     with pytest.raises(UpdateError, match=r"the weights of 2 updates sum to 0: at least one must be positive"):
         (Stack.of(update(0.0, delta=[1.0])) + Stack.of(update(0.0, delta=[1.0]))).shares()
-
-
-@pytest.mark.parametrize("count", [1, 2, 5])
-@pytest.mark.parametrize("size", [3, 2**17 + 5])
-def test_all_at_once_is_one_after_another_bit_by_bit(count, size):
-    """Also over the edge of a slice, for agents that hold a part only, and for vectors that not all of them send."""
-    generator = torch.Generator().manual_seed(0)
-    partials = []
-    for index in range(count):
-        vectors = {"delta": torch.randn(size, generator=generator)}
-        if index % 2:
-            vectors["extra"] = torch.randn(size, generator=generator)
-        partials.append(WeightedSum.of(Update(f"a{index}", 1.5 + index, vectors, {"loss": 0.1 * index})))
-    before = [partial.vectors["delta"][None].vector.clone() for partial in partials]
-    whole, chained = total_of(partials), add_up(iter(partials))
-    for name, sums in chained.vectors.items():
-        assert torch.equal(whole.vectors[name][None].value, sums[None].value)
-        assert whole.vectors[name][None].weight == sums[None].weight
-    assert (whole.count, whole.weight, whole.scalars) == (chained.count, chained.weight, chained.scalars)
-    assert all(torch.equal(p.vectors["delta"][None].vector, b) for p, b in zip(partials, before, strict=True))
-
-
-def test_nothing_adds_up_to_nothing():
-    assert total_of([]) is None

@@ -60,9 +60,22 @@ def test_signs_that_cancel_leave_zero():
     assert merged(Ties(1.0), rows)["delta"].tolist() == [0.0, 2.0]
 
 
-def test_equal_magnitudes_at_the_limit_are_all_kept():
+@pytest.mark.parametrize(("density", "kept"), [(0.25, 1), (0.5, 2), (0.75, 3), (1.0, 4)])
+def test_of_equal_magnitudes_the_first_are_kept(density, kept):
+    """Also where the last of them stands in another slice of columns, and where all that is left is zero."""
     rows = torch.tensor([[1.0, -1.0, 1.0, 0.5]])
-    assert merged(Ties(0.25), rows)["delta"].tolist() == [1.0, -1.0, 1.0, 0.0]
+    assert merged(Ties(density), rows)["delta"].tolist() == [1.0, -1.0, 1.0, 0.5][:kept] + [0.0] * (4 - kept)
+    wide = torch.ones(2, 4000)
+    found = merged(Ties(density, chunk_bytes=2**12), wide)["delta"]
+    assert found.tolist() == [1.0] * 1000 * kept + [0.0] * (4000 - 1000 * kept)
+    assert not merged(Ties(density), torch.zeros(2, 8))["delta"].any()
+
+
+@pytest.mark.parametrize("density", [0.07, 0.14, 0.28, 0.29, 0.55, 0.56, 0.57])
+def test_as_many_are_kept_as_the_share_says(density):
+    """0.07 * 100 is 7.000000000000001: still seven."""
+    row = torch.arange(1.0, 101.0)[None]
+    assert int(merged(Ties(density), row)["delta"].count_nonzero()) == round(density * 100)
 
 
 def test_other_vectors_are_averaged():

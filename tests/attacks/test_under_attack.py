@@ -51,7 +51,12 @@ def merged(rule, *updates, state=None):
 @pytest.mark.parametrize("rule", instances(AGGREGATORS), ids=short)
 def test_a_rule_without_bad_agents_has_the_bits_of_the_rule(rule):
     plain = digits(sender(ONE_STEP, (rule,)), rule, rounds=3)
-    wrapped = replace(plain, chain=(UnderAttack(rule, Harmless(), ("nobody",), 8, plain.run.seed),))
+    wrapped = replace(
+        plain,
+        chain=(
+            UnderAttack(rule, Harmless(), ("nobody",), tuple(agent.name for agent in plain.members()), plain.run.seed),
+        ),
+    )
     one, other = Training(plain).finish(), Training(wrapped).finish()
     assert not [failure for report in other.reports for failure in report.failures]
     assert torch.equal(one.params, other.params)
@@ -59,7 +64,7 @@ def test_a_rule_without_bad_agents_has_the_bits_of_the_rule(rule):
 
 def test_what_the_bad_ones_see_and_what_is_replaced():
     sees = Sees()
-    rule = UnderAttack(rc.Mean(), sees, ("c",), 3)
+    rule = UnderAttack(rc.Mean(), sees, ("c",), ("a", "b", "c"))
     found, _ = merged(rule, update("a", 1.0), update("b", 2.0), replace(update("c", 100.0), weight=2.0))
     ((honest, num_bad, chosen),) = sees.seen
     assert honest[:, 0].tolist() == [1.0, 2.0]
@@ -69,7 +74,7 @@ def test_what_the_bad_ones_see_and_what_is_replaced():
 
 def test_only_vectors_that_everybody_brought_are_replaced():
     extra = torch.tensor([1.0, 2.0, 3.0])
-    rule = UnderAttack(rc.Mean(), Sees(), ("c",), 3)
+    rule = UnderAttack(rc.Mean(), Sees(), ("c",), ("a", "b", "c"))
     found, _ = merged(rule, update("a", 1.0), update("c", 5.0, fisher=extra))
     assert found.vectors["fisher"].tolist() == extra.tolist()
     assert found.vectors["delta"].tolist() == [4.0] * 3
@@ -78,7 +83,7 @@ def test_only_vectors_that_everybody_brought_are_replaced():
 @pytest.mark.parametrize("present", [("a", "b"), ("c",)])
 def test_a_round_of_only_one_side_is_left_as_it_is(present):
     sees = Sees()
-    found, _ = merged(UnderAttack(rc.Mean(), sees, ("c",), 3), *(update(name, 5.0) for name in present))
+    found, _ = merged(UnderAttack(rc.Mean(), sees, ("c",), ("a", "b", "c")), *(update(name, 5.0) for name in present))
     assert found.vectors["delta"].tolist() == [5.0] * 3
     assert not sees.seen
 
@@ -107,7 +112,7 @@ class Counts(rc.Mean):
 def test_the_rule_is_told_of_the_round():
     """Index, version, seed, scalars and names are those that its collect would have had on the hosts."""
     inner = Counts()
-    rule = UnderAttack(inner, Sees(), ("b",), 4, seed=11)
+    rule = UnderAttack(inner, Sees(), ("b",), ("a", "b", "c", "d"), seed=11)
     _, state = merged(rule, update("a", 1.0), update("b", 1.0))
     assert rule.tells(state) == {"rounds": 1.0}
     _, state = merged(rule, update("a", 1.0), update("b", 1.0), state=state)
@@ -130,7 +135,7 @@ def test_the_rule_is_bound():
 
 
 def test_it_needs_what_the_rule_needs():
-    assert UnderAttack(rc.FedNova(), Sees(), ("c",), 3).needs == ("effective_steps",)
+    assert UnderAttack(rc.FedNova(), Sees(), ("c",), ("a", "b", "c")).needs == ("effective_steps",)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +150,7 @@ def test_it_needs_what_the_rule_needs():
 )
 def test_what_the_rule_checks_is_checked_before_the_round_is_accepted(rule, good, bad, message):
     """Without looking at a forged vector: bad agents forge neither weights nor scalars."""
-    attacked = UnderAttack(rule, Harmless(), ("b",), 2)
+    attacked = UnderAttack(rule, Harmless(), ("b",), ("a", "b"))
     first = replace(update("a", 1.0), scalars={"alpha": 0.5})
     first = replace(first, weight=bad.get("weight", 1.0))
     others = [replace(replace(update("b", 2.0), scalars={"alpha": 0.5}), **changes) for changes in (good, bad)]

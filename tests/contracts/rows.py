@@ -9,6 +9,7 @@ AGGREGATORS = {
     rc.Mean: (
         rc.Mean(),
         rc.Mean("uniform"),
+        rc.Mean("tokens"),
         rc.Mean(exact=True),
         rc.Mean(by_agent={f"agent-{i}": i % 3 for i in range(8)}),
     ),
@@ -65,7 +66,11 @@ LEARNERS = {
 }
 LEARNERS |= {
     rc.Prox: (rc.Prox(rc.SGD(lr=0.1, momentum=0.9, keep_momentum=True, **SHORT), mu=0.5),),
-    rc.Scaffold: (rc.Scaffold(rc.SGD(lr=0.1, **SHORT)), rc.Scaffold(rc.SGD(lr=0.1, **SHORT), option=1)),
+    rc.Scaffold: (
+        rc.Scaffold(rc.SGD(lr=0.1, **SHORT)),
+        rc.Scaffold(rc.SGD(lr=0.1, **SHORT), option=1),
+        rc.Scaffold(rc.SGD(lr=0.1, momentum=0.9, keep_momentum=True, **SHORT)),
+    ),
     rc.FedSGD: (rc.FedSGD(batch_size=64), rc.FedSGD(batch_size=8, steps=2)),
     rc.Dyn: (rc.Dyn(rc.SGD(lr=0.1, momentum=0.9, keep_momentum=True, **SHORT), alpha=0.5),),
     rc.Moon: (rc.Moon(rc.SGD(lr=0.1, **SHORT)),),

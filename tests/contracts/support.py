@@ -62,9 +62,8 @@ class Training:
         self.pool = LocalPool(
             self.experiment.session(),
             self.experiment.members(),
-            num_blocks=self.experiment.run.num_blocks or 1,
-            num_hosts=num_hosts,
-            device=device,
+            replace(self.experiment.layout(num_cpus=1), num_hosts=num_hosts),
+            device,
         )
         self.driver = rc.Driver(self.experiment.plan(), self.pool, self.folder, device)
         self.cards = self.driver.start()

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 import raycollab as rc
+from raycollab.determinism import seeded
 from raycollab.rng import derive_seed
-from raycollab.runtime.host import seeded
-from raycollab.runtime.pool import LocalPool
+from raycollab.runtime.host import Host
 from raycollab.tree import map_leaves
 
 from .support import DIGITS, TEST, Quadratic, Training, experiment, train
@@ -92,14 +92,15 @@ def test_restart():
 def test_what_is_private_never_leaves(monkeypatch):
     """Of the agents' nets nothing crosses, in no round."""
     crossed = []
-    original = LocalPool._crossed
+    run = Host.run
 
-    def watched(self, value, codec, *, seed):
-        map_leaves(lambda leaf: crossed.append(leaf) if isinstance(leaf, torch.Tensor) else None, value)
-        return original(self, value, codec, seed=seed)
+    def watched(*arguments):
+        result = run(*arguments)
+        map_leaves(lambda leaf: crossed.append(leaf) if isinstance(leaf, torch.Tensor) else None, result)
+        return result
 
-    monkeypatch.setattr(LocalPool, "_crossed", watched)
-    done = train(distillation())
+    monkeypatch.setattr(Host, "run", watched)
+    done = train(distillation(), num_hosts=5)
     outside = [tensor.numpy().tobytes() for tensor in crossed]
     secrets = [done.remembered(name)["private"]["net.1.weight"].numpy().tobytes() for name in done.driver.roster.memory]
     assert len(secrets) == 4

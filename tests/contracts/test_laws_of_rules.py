@@ -34,7 +34,7 @@ def updates(count=9, *, same=False):
     generator = torch.Generator().manual_seed(0)
     deltas, fishers = torch.randn(count, D, generator=generator), torch.rand(count, D, generator=generator)
     rows = [0 if same else i for i in range(count)]
-    scalars = {"effective_steps": 2.0, "start_loss": 2.0, "alpha": 0.5}
+    scalars = {"effective_steps": 2.0, "start_loss": 2.0, "alpha": 0.5, "counted": 3.0}
     return [
         rc.Update(f"agent-{i}", float(i + 1), {"delta": deltas[row].clone(), "fisher": fishers[row].clone()}, scalars)
         for i, row in enumerate(rows)

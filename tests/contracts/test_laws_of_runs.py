@@ -8,15 +8,24 @@ import torch
 
 import raycollab as rc
 import raycollab.runtime.pool
-from raycollab.runtime.pool import Layout, LocalPool
+from raycollab.attacks.attack import KINDS
+from raycollab.runtime.host import Host
+from raycollab.runtime.layout import Layout
 from raycollab.tree import map_leaves
 
-from .rows import APART, LEARNERS, TABLES, chains, exported, instances, sender, short
+from .rows import APART, CODECS, LEARNERS, MODES, SELECTIONS, TABLES, chains, exported, instances, sender, short
 from .support import ONE_STEP, Training, digits, train, with_run
 
 CASES = [
     *((sender(ONE_STEP, steps), steps) for steps in chains()),
     *((learner, (rc.Mean(), rc.Momentum(0.9))) for learner in instances(LEARNERS)),
+]
+SETTINGS = [  # what tests/ray/test_every_rule.py runs in actors
+    *({"learners": learner, "chain": chain} for learner, chain in CASES),
+    *({"mode": mode} for mode in instances(MODES)),
+    *({"select": select} for select in instances(SELECTIONS)),
+    *({"upload": codec, "broadcast": codec} for codec in instances(CODECS)),
+    *({"attack": rc.Attack(kind, num_agents=2)} for kind in KINDS),
 ]
 each_case = pytest.mark.parametrize(("learner", "chain"), CASES, ids=short)
 ROUNDS = 4
@@ -26,6 +35,14 @@ ROUNDS = 4
 def test_every_exported_rule_has_a_row(kind):
     missing = sorted(rule.__name__ for rule in exported(kind) - set(TABLES[kind]) - APART)
     assert not missing, f"add a row for {missing} to tests/contracts/rows.py: the laws run over every exported rule"
+
+
+@pytest.mark.parametrize("kind", TABLES, ids=lambda kind: kind.__name__)
+def test_every_exported_rule_is_run_in_actors_too(kind):
+    run = [value for settings in SETTINGS for value in settings.values()]
+    steps = {type(step) for value in run for step in (value if isinstance(value, tuple) else (value,))}
+    missing = sorted(rule.__name__ for rule in exported(kind) - steps - APART)
+    assert not missing, f"add {missing} to SETTINGS"
 
 
 def tensors_of(value):
@@ -88,7 +105,7 @@ def test_blocks_the_order_of_running_and_of_arrival_changes_nothing(learner, cha
 
     monkeypatch.setattr(Layout, "blocks_of", run_shuffled)
     monkeypatch.setattr(
-        raycollab.runtime.pool, "collect", lambda results, *a: collect(shuffled(results, len(results)), *a)
+        raycollab.runtime.pool, "collect", lambda results, *a, **b: collect(shuffled(results, len(results)), *a, **b)
     )
     assert train(case(learner, chain), num_hosts=2).bits() == bits(learner, chain)
 
@@ -153,14 +170,15 @@ def test_exchange_what_is_private_never_leaves(learner, chain, monkeypatch):
     if isinstance(learner, rc.FedSGD):
         pytest.skip("it sends a gradient and takes no step, and so refuses private parameters")
     crossed = []
-    original = LocalPool._crossed
+    run = Host.run
 
-    def watched(self, value, codec, *, seed):
-        crossed.extend(tensors_of(value))
-        return original(self, value, codec, seed=seed)
+    def watched(*arguments):
+        result = run(*arguments)
+        crossed.extend(tensors_of(result))
+        return result
 
-    monkeypatch.setattr(LocalPool, "_crossed", watched)
-    done = train(case(learner, chain, exchange=rc.Exchange(exclude=("3.*",)), rounds=2))
+    monkeypatch.setattr(Host, "run", watched)
+    done = train(case(learner, chain, exchange=rc.Exchange(exclude=("3.*",)), rounds=2), num_hosts=8)
     crossed += tensors_of(done.driver.state_dict())
     outside = [tensor.numpy().tobytes() for tensor in crossed]
     secrets = [done.remembered(name)["private"] for name in done.driver.roster.memory]

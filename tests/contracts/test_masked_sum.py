@@ -11,7 +11,7 @@ import torch
 import raycollab as rc
 from raycollab.aggregation import Partial
 from raycollab.rng import derive_seed
-from raycollab.runtime.pool import LocalPool
+from raycollab.runtime.host import Host
 
 from .support import ONE_STEP, Training, digits
 
@@ -79,17 +79,13 @@ def test_masks_cancel_to_the_bit(num_hosts):
 
 
 def small_share(rule, monkeypatch):
-    """Share of what crosses to the driver that is a small number, by its four highest bits."""
+    """Share of what leaves eight hosts of an agent each that is a small number, by its four highest bits."""
     sent = []
-    crossed = LocalPool._crossed
-    monkeypatch.setattr(
-        LocalPool,
-        "_crossed",
-        lambda self, value, codec, *, seed: sent.append(value) or crossed(self, value, codec, seed=seed),
-    )
-    Training(digits(ONE_STEP, rule, rounds=1)).finish()
+    run = Host.run
+    monkeypatch.setattr(Host, "run", lambda *arguments: sent.append(run(*arguments)) or sent[-1])
+    Training(digits(ONE_STEP, rule, rounds=1), num_hosts=8).finish()
     monkeypatch.undo()
-    top = torch.stack([result.partial.total for result in sent if hasattr(result, "partial")]) // 2**28
+    top = torch.stack([node.partial.total for result in sent for node in result.nodes]) // 2**28
     return float(((top == 0) | (top == 15)).float().mean())
 
 

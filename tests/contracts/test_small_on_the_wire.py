@@ -62,7 +62,7 @@ def test_what_is_lossless_changes_no_bit_and_what_is_lossy_does(codec, bits):
 def test_learns_as_float32_does_with_a_share_of_the_bytes(codec, share):
     """What a 4-bit broadcast loses is noise on the model itself, so that the smallest codec goes up only."""
     ways = both_ways(codec) if share > 0.2 else {"upload": codec}
-    full, small = train(digits(LEARNER, rounds=5)), train(digits(LEARNER, rounds=5, **ways))
+    full, small = (train(digits(LEARNER, rounds=5, **given), num_hosts=8) for given in ({}, ways))
     assert abs(full.reports[-1].metrics["accuracy"] - small.reports[-1].metrics["accuracy"]) < 0.05
     assert full.reports[-1].metrics["accuracy"] > 0.5
     assert not torch.equal(full.params, small.params)
@@ -73,9 +73,9 @@ def test_learns_as_float32_does_with_a_share_of_the_bytes(codec, share):
 
 
 def test_sparse_deltas_take_as_many_bytes_as_they_have_elements():
-    """One agent a block: 5 % of the elements at 8 bytes each, or 4 and a bit each for more than 1 in 32."""
-    dense = train(digits(ONE_STEP, rc.TopK(0.05), rc.Mean(), rounds=2))
-    small = train(digits(ONE_STEP, rc.TopK(0.05), rc.Mean(), rounds=2, upload=rc.Sparse()))
+    """One agent a host: 5 % of the elements at 8 bytes each, or 4 and a bit each for more than 1 in 32."""
+    dense = train(digits(ONE_STEP, rc.TopK(0.05), rc.Mean(), rounds=2), num_hosts=8)
+    small = train(digits(ONE_STEP, rc.TopK(0.05), rc.Mean(), rounds=2, upload=rc.Sparse()), num_hosts=8)
     assert torch.equal(dense.params, small.params)
     share = small.reports[-1].bytes_up / dense.reports[-1].bytes_up
     assert share == pytest.approx(0.05 + 1 / 32, rel=0.05)

@@ -90,7 +90,8 @@ def test_a_row_per_round(finished):
     assert rows[-1]["accuracy"] == json.loads((run / "result.json").read_text())["metrics"]["accuracy"]
     for row in rows:
         assert (row["agents"], row["failures"], row["attempts"]) == (8, 0, 1)
-        assert row["bytes_up"] == row["bytes_down"] * 4  # a vector per block, eight; the model to each host, two
+        sums = row["bytes_up"] / row["bytes_down"] * 2  # vectors from two hosts, for one to each of them
+        assert sums in range(2, 9)  # at least the sum of what a host has, at most a delta from each agent
         assert row["train_loss"] > 0
         assert row["seconds"] > 0
 
@@ -147,7 +148,7 @@ def test_print_config_is_the_experiment(capsys):
     text = capsys.readouterr().out
     plain = yaml.safe_load(text)
     assert plain["run"]["num_rounds"] == 7
-    assert plain["run"]["num_blocks"] == 8
+    assert plain["run"]["agents_per_round"] == 8
     assert plain["agents"]["init_args"]["partition"]["init_args"]["alpha"] == 0.5
     read = parse_experiment(text, "printed")
     assert read == read_experiment(None, changed).resolved()

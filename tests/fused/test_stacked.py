@@ -55,7 +55,7 @@ def test_every_copy_steps_as_by_itself(name, copies):
             loss.backward()
             model.flats[0].sub_(model.grads[0], alpha=0.1)
             torch.testing.assert_close(losses[step][index], loss.detach(), rtol=1e-5, atol=1e-5)
-        torch.testing.assert_close(stacked.delta(index, start), model.read() - start, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(stacked.deltas(start)[index], model.read() - start, rtol=1e-5, atol=1e-5)
 
 
 class Residual(nn.Module):

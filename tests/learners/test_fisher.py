@@ -75,7 +75,7 @@ def test_it_asks_for_and_sends_what_its_learner_does(bench):
     told = Round(1, 7, 0, {**bench.round.vectors, "control": zero}, {"participation": 1.0})
     update, state = both.update(bench.problem, bench.params, both.init(bench.params), told)
     assert {"delta", "control", "fisher"} <= set(update.vectors)
-    assert set(state) == {"control"}
+    assert set(state) == {"control", "learner"}
 
 
 def test_no_example_is_refused():

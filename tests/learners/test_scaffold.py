@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.nn.utils import parameters_to_vector
 
 from raycollab.data import Shard
 from raycollab.errors import ConfigError
@@ -16,6 +17,11 @@ from raycollab.types import Round
 from .conftest import TASK, build
 
 
+def remembered(control):
+    """What an agent remembers whose steps have no memory."""
+    return {"control": control, "learner": {}}
+
+
 def told(bench, control, participation=1.0):
     """The bench's round, with a control vector."""
     vectors = {**bench.round.vectors, "control": control}
@@ -26,9 +32,7 @@ def test_option_1_is_the_gradient_over_the_shard(bench):
     """One full batch: the agent's new control is the gradient that its one step followed, delta / -lr."""
     zero = torch.zeros_like(bench.params)
     learner = SGD(lr=0.1, batch_size=1000)
-    update, state = Scaffold(learner, option=1).update(
-        bench.problem, bench.params, {"control": zero}, told(bench, zero)
-    )
+    update, state = Scaffold(learner, option=1).update(bench.problem, bench.params, remembered(zero), told(bench, zero))
     torch.testing.assert_close(state["control"], update.vectors["delta"] / -0.1, rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(update.vectors["control"], state["control"])
 
@@ -39,7 +43,7 @@ def test_what_is_sent_is_scaled_by_the_share_of_agents(bench, option):
     zero = torch.zeros_like(bench.params)
     rule = Scaffold(SGD(lr=0.1, batch_size=6), option=option)
     whole, half = (
-        rule.update(bench.problem, bench.params, {"control": zero}, told(bench, zero, share))[0] for share in (1.0, 0.5)
+        rule.update(bench.problem, bench.params, remembered(zero), told(bench, zero, share))[0] for share in (1.0, 0.5)
     )
     torch.testing.assert_close(half.vectors["control"], whole.vectors["control"] / 2)
     assert torch.equal(half.vectors["delta"], whole.vectors["delta"])
@@ -52,7 +56,7 @@ def test_option_2_is_the_mean_gradient_along_the_path(bench, schedule, rates):
     """sum_t g_t / K, each where its step began; at a constant rate c_i - c - delta / (K lr), as the paper has it."""
     zero = torch.zeros_like(bench.params)
     rule = Scaffold(SGD(lr=0.2, steps=3, batch_size=1000, schedule=schedule))
-    update, state = rule.update(bench.problem, bench.params, {"control": zero}, told(bench, zero))
+    update, state = rule.update(bench.problem, bench.params, remembered(zero), told(bench, zero))
     module, total = build(), zero
     for rate in rates:
         module.zero_grad()
@@ -72,8 +76,8 @@ def test_a_rate_of_zero_still_has_a_gradient(bench, index):
     own, common = torch.randn(2, bench.params.numel(), generator=torch.Generator().manual_seed(0))
     learner = SGD(lr=0.1, steps=1, batch_size=1000, schedule=Cosine(length=2))
     round = replace(told(bench, common), index=index)
-    update, state = Scaffold(learner).update(bench.problem, bench.params, {"control": own}, round)
-    _, exact = Scaffold(learner, option=1).update(bench.problem, bench.params, {"control": own}, round)
+    update, state = Scaffold(learner).update(bench.problem, bench.params, remembered(own), round)
+    _, exact = Scaffold(learner, option=1).update(bench.problem, bench.params, remembered(own), round)
     torch.testing.assert_close(state["control"], exact["control"], rtol=1e-4, atol=1e-6)
     assert bool(update.vectors["delta"].any()) == (index == 2)
 
@@ -87,7 +91,7 @@ def test_option_1_leaves_batch_norm_to_the_steps():
     params, learner = model.read(), SGD(lr=0.1, batch_size=5)
     zero, held = torch.zeros_like(params), []
     round = Round(1, 7, 0, {"params": params, "control": zero}, {"participation": 1.0})
-    for rule, state in ((learner, {}), (Scaffold(learner, option=1), {"control": zero})):
+    for rule, state in ((learner, {}), (Scaffold(learner, option=1), remembered(zero))):
         model.load_private(None)
         rule.update(problem, params, state, round)
         held.append(model.private())
@@ -95,12 +99,40 @@ def test_option_1_leaves_batch_norm_to_the_steps():
     assert any("running_mean" in name for name in held[0])
 
 
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_momentum_is_that_of_corrected_gradients(bench, nesterov):
+    """torch.optim's steps with g + c - c_i for a gradient; the control is the mean of g."""
+    own, common = torch.randn(2, bench.params.numel(), generator=torch.Generator().manual_seed(0)) / 100
+    learner = SGD(lr=0.1, momentum=0.9, nesterov=nesterov, keep_momentum=True, steps=3, batch_size=1000)
+    memory = {"control": own, "learner": learner.init(bench.params)}
+    update, state = Scaffold(learner).update(bench.problem, bench.params, memory, told(bench, common))
+    module, total = build(), torch.zeros_like(own)
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1, momentum=0.9, nesterov=nesterov)
+    for _ in range(3):
+        optimizer.zero_grad()
+        TASK.loss(module, bench.shard.columns()).backward()
+        total += parameters_to_vector(p.grad for p in module.parameters())
+        for parameter, part in zip(module.parameters(), vector_like(common - own, module), strict=True):
+            parameter.grad += part
+        optimizer.step()
+    moved = parameters_to_vector(module.parameters()).detach() - bench.params
+    torch.testing.assert_close(update.vectors["delta"], moved, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(state["control"], total / 3, rtol=1e-4, atol=1e-6)
+    again, _ = Scaffold(learner).update(bench.problem, bench.params, state, told(bench, common))
+    assert not torch.allclose(again.vectors["delta"], update.vectors["delta"])  # with the velocity that was kept
+
+
+def vector_like(vector, module):
+    """Pieces of a vector in the shapes of a module's parameters."""
+    pieces = vector.split([parameter.numel() for parameter in module.parameters()])
+    return [piece.view_as(parameter) for piece, parameter in zip(pieces, module.parameters(), strict=True)]
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"learner": Optimizer("Adam")}, r"Scaffold\.learner=Optimizer.*: must be SGD: a control is a gradient"),
         ({"learner": SGD(), "option": 3}, r"Scaffold\.option=3: must be 1 or 2"),
-        ({"learner": SGD(momentum=0.9)}, r"Scaffold\.learner\.momentum=0\.9: must be 0: a control is a mean gradient"),
     ],
 )
 def test_what_is_refused(settings, message):

@@ -65,7 +65,7 @@ def test_it_asks_for_and_sends_what_its_learner_does():
     both = StartLoss(Scaffold(SGD(), option=2))
     assert both.needs == ("control",)
     assert both.sends == (*REPORTED, "control", "start_loss")
-    assert set(both.init(torch.zeros(2))) == {"control"}
+    assert set(both.init(torch.zeros(2))) == {"control", "learner"}
     assert StartLoss(Prox(SGD(), 0.1)).sends == (*REPORTED, "start_loss")
 
 

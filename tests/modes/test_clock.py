@@ -43,6 +43,7 @@ def test_per_agent_is_what_is_given():
         (Exponential, {"mean": INF}, "Exponential.mean=inf: must be > 0 and finite"),
         (LogNormal, {"median": -1.0}, "LogNormal.median=-1.0: must be > 0 and finite"),
         (LogNormal, {"sigma": -0.1}, "LogNormal.sigma=-0.1: must be >= 0 and finite"),
+        (PerAgent, {"by_agent": {7: 1.0}}, "PerAgent.by_agent: the name 7 is no text; write it in quotes, as '7'"),
         (PerAgent, {"by_agent": {"a": 0.0}}, r"PerAgent.by_agent\['a'\]=0.0: must be > 0 and finite"),
         (PerAgent, {"by_agent": {"a": 1.0}, "default": INF}, "PerAgent.default=inf: must be > 0 and finite"),
     ],

@@ -46,7 +46,11 @@ def test_the_rounds_minimum():
     ("settings", "message"),
     [
         ({"deadline": 0.0}, "SemiSynchronous.deadline=0.0: must be > 0"),
-        ({"deadline": float("nan")}, "SemiSynchronous.deadline=nan: must be > 0"),
+        (
+            {"deadline": float("nan")},
+            "SemiSynchronous.deadline=nan: must be > 0 and finite, in the unit of the durations",
+        ),
+        ({"deadline": float("inf")}, r"SemiSynchronous.deadline=inf: must be > 0 and .*; without a deadline take Sync"),
         ({"deadline": 1.0, "min_agents": 0}, "SemiSynchronous.min_agents=0: must be >= 1"),
     ],
 )

@@ -20,7 +20,7 @@ from raycollab.models import MLP
 from raycollab.modes import Synchronous
 from raycollab.population import Parties
 from raycollab.runtime.placement import place
-from raycollab.runtime.pool import Layout, LocalPool
+from raycollab.runtime.pool import LocalPool
 from raycollab.runtime.ray_hosts import HostSpecs
 from raycollab.runtime.ray_pool import RayPool
 from raycollab.tasks import ImageClassification
@@ -117,8 +117,7 @@ class OnRay:
     """A driver in this process with its hosts in actors, so that a test can reach both; as a context it ends them."""
 
     def __init__(self, experiment, folder):
-        names = tuple(agent.name for agent in experiment.members())
-        layout = Layout(names, experiment.run.num_blocks, experiment.num_hosts(num_cpus=8))
+        layout = experiment.layout(num_cpus=8)
         placement = place(replace(experiment.scaling, cpus_per_host=0.25), layout.num_hosts)
         specs = HostSpecs.put(layout, placement, experiment.session(), experiment.members())
         self.handles = [specs.start(host) for host in range(layout.num_hosts)]
@@ -141,7 +140,7 @@ class OnRay:
 
 def locally(experiment, folder):
     """The same driver with its hosts in this process, started."""
-    pool = LocalPool(experiment.session(), experiment.members(), num_blocks=experiment.run.num_blocks)
+    pool = LocalPool(experiment.session(), experiment.members(), experiment.layout(num_cpus=1))
     driver = Driver(experiment.plan(), pool, RunFolder.create(str(folder), "locally"))
     driver.start()
     return driver

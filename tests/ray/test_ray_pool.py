@@ -111,7 +111,7 @@ def test_a_replacement_that_finds_no_place_does_not_hold_up_the_rounds(tmp_path)
         ray.get(taken.ready.remote(), timeout=30)
         reports = [on_ray.driver.step() for _ in range(3)]
         ray.kill(taken)
-        deadline = time.monotonic() + 180
+        deadline = time.monotonic() + 60
         while reports[-1].failures and time.monotonic() < deadline:
             time.sleep(0.2)
             reports.append(on_ray.driver.step())
@@ -177,6 +177,17 @@ def test_states_that_cannot_be_written_or_read_end_the_run(tmp_path):
             on_ray.pool.restore(kept, ["agent-0"])
 
 
+def test_an_actor_that_dies_before_it_has_restored_is_replaced(tmp_path):
+    """As when a driver takes over: the run goes on, and the agent has what it had stored."""
+    with OnRay(experiment(STATEFUL, STATEFUL), tmp_path) as on_ray:
+        on_ray.driver.step()
+        on_ray.kill(1)
+        on_ray.pool.restore(on_ray.driver.folder.agents_of(1), ["agent-0", "agent-1"])
+        report = on_ray.driver.step()
+    assert not report.failures
+    assert not any(agent.fresh for agent in report.agents)
+
+
 def test_an_agent_that_hangs_is_replaced_when_it_is_late_again(tmp_path):
     """It never looks whether it is to stop: late once, late again, then in a new process with what it had stored."""
     with OnRay(experiment(STATEFUL, moody("hang"), round_timeout_s=3), tmp_path) as on_ray:
@@ -206,4 +217,5 @@ def test_the_round_ends_as_soon_as_enough_have_answered(tmp_path):
     assert sorted(report.agent for report in first.agents) == ["agent-0", "agent-2"]
     assert first.failures == ()
     assert first.seconds < 30
-    assert len(second.agents) >= 2
+    assert second.failures == ()
+    assert len(second.agents) in (2, 3)  # whose answers come together count together

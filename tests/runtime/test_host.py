@@ -6,13 +6,16 @@ import torch
 from raycollab.agent import Agent, Offer
 from raycollab.aggregation import Mean, Median
 from raycollab.chains import chain
+from raycollab.codecs import BFloat16
 from raycollab.data import Arrays, Parquet
 from raycollab.errors import UpdateError
 from raycollab.learners import SGD, Learner
 from raycollab.metrics import Statistics
 from raycollab.models import MLP
 from raycollab.params import Exchange
-from raycollab.runtime.host import Block, Host, Session, build_model
+from raycollab.runtime.host import Host
+from raycollab.runtime.layout import Block
+from raycollab.runtime.session import Session, build_model
 from raycollab.spec import BUFFERS, DELTA, PARAMS
 from raycollab.storage import Storage
 from raycollab.tasks import Classification
@@ -72,7 +75,14 @@ def opened(learners, **settings):
 
 
 def block(*names, last_round=0):
-    return Block(0, tuple(Assignment(name, 0, last_round) for name in names))
+    return (Block(0, tuple(Assignment(name, 0, last_round) for name in names)),)
+
+
+def ran(host, round, share):
+    """What came of a share that has one sum, and that sum."""
+    result = host.run(round, share, [0])
+    (node,) = result.nodes
+    return result, node.partial
 
 
 def test_the_initial_weights_depend_on_the_runs_seed_alone():
@@ -97,13 +107,47 @@ def test_open_gives_a_card_or_a_failure_for_each():
 
 def test_a_block_is_the_sum_of_its_agents():
     host, round, _ = opened([SGD(), SGD(lr=0.5), SGD()])
-    together = host.run(round, block("a0", "a1"))
-    alone = [host.run(round, block(name)) for name in ("a0", "a1")]
-    merged = alone[0].partial + alone[1].partial
-    assert torch.equal(together.partial.mean().vectors[DELTA], merged.mean().vectors[DELTA])
+    together, total = ran(host, round, block("a0", "a1"))
+    (_, first), (_, second) = (ran(host, round, block(name)) for name in ("a0", "a1"))
+    assert torch.equal(total.mean().vectors[DELTA], (first + second).mean().vectors[DELTA])
     assert [report.agent for report in together.reports] == ["a0", "a1"]
-    assert together.partial.count == 2
-    assert together.failures == ()
+    assert (total.count, together.failures, together.made_in) == (2, (), (1, 0, 0))
+    assert together.seconds > 0
+
+
+def test_blocks_are_added_pair_by_pair():
+    """Three of five blocks: the first two are neighbours in the tree, the last one is by itself."""
+    host, round, _ = opened([SGD(lr=rate) for rate in (0.1, 0.2, 0.3)])
+    share = tuple(Block(index, block(f"a{place}")[0].assignments) for place, index in enumerate((0, 1, 4)))
+    result = host.run(round, share, [0, 1, 2, 3, 4])
+    alone = [ran(host, round, block(f"a{place}"))[1] for place in range(3)]
+    assert [(node.level, node.index) for node in result.nodes] == [(1, 0), (2, 1)]
+    for node, expected in zip(result.nodes, (alone[0] + alone[1], alone[2]), strict=True):
+        assert torch.equal(node.partial.mean().vectors[DELTA], expected.mean().vectors[DELTA])
+
+
+def test_a_codec_writes_every_block_by_itself():
+    """What a codec loses may not depend on which host adds up what."""
+    model, made = offer()
+    host = Host(replace(session(), upload=BFloat16()), agents(SGD(), SGD()))
+    host.open(made)
+    share = (*block("a0"), Block(1, block("a1")[0].assignments))
+    assert [(n.level, n.index) for n in host.run(first_round(model, made), share, [0, 1]).nodes] == [(0, 0), (0, 1)]
+
+
+def test_simulated_agents_are_opened_when_they_are_needed():
+    model, made = offer()
+    broken = Agent("lost", Parquet("/nowhere/x.parquet"), SGD())
+    host = Host(replace(session(), simulated=True), [*agents(SGD(), SGD()), broken])
+    assert [card.agent for card in host.open(made, ["a1"])] == ["a1"]
+    everybody, _, _ = opened([SGD(), SGD()])
+    round = first_round(model, made)
+    assert torch.equal(
+        ran(host, round, block("a0", "a1"))[1].mean().vectors[DELTA],
+        ran(everybody, round, block("a0", "a1"))[1].mean().vectors[DELTA],
+    )
+    assert [failure.error for failure in host.run(round, block("lost"), [0]).failures] == ["DataError"]
+    assert isinstance(host.validate(round.vectors, {"lost": 0})["lost"], Failure)
 
 
 @pytest.mark.parametrize("rule", [Mean(), Median()])
@@ -111,29 +155,29 @@ def test_a_failing_agent_costs_itself_alone(rule):
     host, round, _ = opened(
         [SGD(), Raises(ZeroDivisionError("by zero")), Raises(UpdateError("too long")), SGD()], rule=rule
     )
-    result = host.run(round, block("a0", "a1", "a2", "a3"))
+    result, total = ran(host, round, block("a0", "a1", "a2", "a3"))
     assert [report.agent for report in result.reports] == ["a0", "a3"]
     assert result.failures == (
         Failure("a1", "ZeroDivisionError", "ZeroDivisionError: by zero"),
         Failure("a2", "UpdateError", "too long"),
     )
     assert torch.equal(
-        rule.update(result.partial, {}, round.vectors[PARAMS], seed=0)[0].vectors[DELTA],
-        rule.update(host.run(round, block("a0", "a3")).partial, {}, round.vectors[PARAMS], seed=0)[0].vectors[DELTA],
+        rule.update(total, {}, round.vectors[PARAMS], seed=0)[0].vectors[DELTA],
+        rule.update(ran(host, round, block("a0", "a3"))[1], {}, round.vectors[PARAMS], seed=0)[0].vectors[DELTA],
     )
 
 
 def test_a_block_in_which_all_fail_has_no_partial():
     host, round, _ = opened([Raises(ValueError("x"))])
-    result = host.run(round, block("a0"))
-    assert result.partial is None
+    result, total = ran(host, round, block("a0"))
+    assert total is None
     assert result.reports == ()
     assert len(result.failures) == 1
 
 
 def test_an_agent_that_never_opened_fails():
     host, round, _ = opened([SGD()])
-    assert [failure.agent for failure in host.run(round, block("a0", "nobody")).failures] == ["nobody"]
+    assert [failure.agent for failure in host.run(round, block("a0", "nobody"), [0]).failures] == ["nobody"]
 
 
 def test_neighbours_and_order_do_not_matter_to_an_agent():
@@ -143,7 +187,7 @@ def test_neighbours_and_order_do_not_matter_to_an_agent():
         host, round, _ = opened([Noisy(), Noisy()])
         torch.rand(len(results) * 3)
         before = torch.get_rng_state()
-        parts = {name: host.run(round, block(name)).partial.mean().vectors[DELTA] for name in names}
+        parts = {name: ran(host, round, block(name))[1].mean().vectors[DELTA] for name in names}
         assert torch.equal(torch.get_rng_state(), before)
         results.append(parts["a0"])
     assert torch.equal(results[0], results[1])
@@ -153,17 +197,17 @@ def test_neighbours_and_order_do_not_matter_to_an_agent():
 def test_threads_are_given_back():
     before = torch.get_num_threads()
     host, round, _ = opened([SGD()])
-    host.run(round, block("a0"))
+    host.run(round, block("a0"), [0])
     assert torch.get_num_threads() == before
 
 
 def test_stop_ends_this_attempt_and_no_later_one():
     host, round, _ = opened([SGD()])
     host.stop(1, 0)
-    stopped = host.run(round, block("a0"))
+    stopped = host.run(round, block("a0"), [0])
     assert [failure.error for failure in stopped.failures] == ["RoundStopped"]
-    assert host.run(replace(round, attempt=1), block("a0")).failures == ()
-    assert host.run(replace(round, index=2), block("a0")).failures == ()
+    assert host.run(replace(round, attempt=1), block("a0"), [0]).failures == ()
+    assert host.run(replace(round, index=2), block("a0"), [0]).failures == ()
 
 
 def test_validate_scores_each_and_reports_failures():
@@ -177,15 +221,15 @@ def test_validate_scores_each_and_reports_failures():
 def test_saved_and_restored_agents_go_on(tmp_path):
     settings = {"exchange": Exchange(exclude=("3.*",))}
     host, round, _ = opened([SGD(momentum=0.9, keep_momentum=True), SGD()], **settings)
-    host.run(round, block("a0", "a1"))
+    host.run(round, block("a0", "a1"), [0])
     storage = Storage(str(tmp_path))
     host.hold({"a0": 1, "a1": 1, "elsewhere": 1})
     host.write(storage)
-    expected = host.run(replace(round, index=2), block("a0", "a1", last_round=1))
+    expected = host.run(replace(round, index=2), block("a0", "a1", last_round=1), [0])
     other, _, _ = opened([SGD(momentum=0.9, keep_momentum=True), SGD()], **settings)
     other.restore(storage, ["a0", "a1", "elsewhere"])
-    got = other.run(replace(round, index=2), block("a0", "a1", last_round=1))
-    assert torch.equal(got.partial.mean().vectors[DELTA], expected.partial.mean().vectors[DELTA])
+    got = other.run(replace(round, index=2), block("a0", "a1", last_round=1), [0])
+    assert torch.equal(got.nodes[0].partial.mean().vectors[DELTA], expected.nodes[0].partial.mean().vectors[DELTA])
     assert [report.fresh for report in got.reports] == [False, False]
 
 

@@ -6,17 +6,20 @@ from dataclasses import replace
 import pytest
 import torch
 
-from raycollab.aggregation import Mean, Product, Stack, WeightedSum, add_up
+from raycollab.aggregation import Mean, Node, Product, Stack, WeightedSum, add_up
 from raycollab.models import MLP
 from raycollab.params import Exchange
-from raycollab.runtime.host import Block, BlockResult, build_model
+from raycollab.runtime.host import ShareResult
 from raycollab.runtime.inspection import inspected
+from raycollab.runtime.layout import Block
+from raycollab.runtime.session import build_model
 from raycollab.spec import BUFFERS, DELTA
 from raycollab.tasks import Classification
 from raycollab.types import AgentReport, Assignment, Failure, Round, Update
 
 SPEC = build_model(Classification(MLP(3, 2, ()), 2), Exchange(), 0).spec
 ROUND = Round(3, 0, 2, {}, attempt=1)
+PRESENT = [0, 4, 5, 6]
 BLOCK = Block(4, (Assignment("a", 2), Assignment("b", 2)))
 REPORTS = (AgentReport("a", examples=2, loss=0.5, weight=2.0, norm=1.0), AgentReport("b", weight=1.0))
 
@@ -30,45 +33,56 @@ def summed(*updates, rule=Mean()):  # noqa: B008 - frozen
     return add_up(rule.collect(each, ROUND) for each in updates)
 
 
-GOOD = BlockResult(4, summed(update("a"), update("b")), REPORTS, (), (3, 1, 2))
+GOOD = ShareResult((Node(0, 4, summed(update("a"), update("b"))),), REPORTS, (), (3, 1, 2))
+
+
+def checked(result, share=(BLOCK,)):
+    return inspected(result, share, PRESENT, ROUND, SPEC)
+
+
+def with_sum(partial, level=0, index=4):
+    return replace(GOOD, nodes=(Node(level, index, partial),))
 
 
 @pytest.mark.parametrize(
     "partial",
     [
-        GOOD.partial,
+        GOOD.nodes[0].partial,
         summed(update("a"), update("b"), rule=Mean(exact=True)),
         Stack(2, (update("a"), update("b"))),
-        Product(2, {"x": GOOD.partial}),
+        Product(2, {"x": GOOD.nodes[0].partial}),
     ],
     ids=lambda partial: type(partial).__name__,
 )
 def test_what_is_right_comes_through_as_it_is(partial):
-    good = replace(GOOD, partial=partial)
-    assert inspected(good, BLOCK, ROUND, SPEC) is good
-    lost = BlockResult(4, None, (), (Failure("a", "X", "x"), Failure("b", "X", "x")), (3, 1, 2))
-    assert inspected(lost, BLOCK, ROUND, SPEC) is lost
+    good = with_sum(partial)
+    assert checked(good) is good
+    lost = replace(with_sum(None), reports=(), failures=(Failure("a", "X", "x"), Failure("b", "X", "x")))
+    assert checked(lost) is lost
 
 
 def with_delta(vector):
     partial = WeightedSum(2, 3.0)
-    partial.vectors = {DELTA: {None: replace(GOOD.partial.vectors[DELTA][None], vector=vector)}}
-    return replace(GOOD, partial=partial)
+    partial.vectors = {DELTA: {None: replace(GOOD.nodes[0].partial.vectors[DELTA][None], vector=vector)}}
+    return with_sum(partial)
 
 
 @pytest.mark.parametrize(
     ("result", "message"),
     [
         ("nonsense", "is a str; it is refused"),
-        (replace(GOOD, index=5), r"is stale: it is of block 5, made in \(round, attempt, version\) \(3, 1, 2\)"),
+        (with_sum(None, index=5), r"sums blocks \[5\], and \[4\] were asked for"),
+        (with_sum(None, level=1, index=2), r"sums blocks \[4, 5\], and \[4\] were asked for"),
+        (replace(GOOD, nodes=GOOD.nodes * 2), r"sums blocks \[4, 4\]"),
+        (replace(GOOD, nodes=()), r"sums blocks \[\]"),
         (replace(GOOD, made_in=(2, 1, 2)), r"is stale: .*\(2, 1, 2\), and \(3, 1, 2\) was asked for"),
         (replace(GOOD, made_in=(3, 0, 2)), "is stale"),
         (replace(GOOD, made_in=(3, 1, 1)), "is stale"),
         (replace(GOOD, reports=REPORTS[:1]), r"is of \['a'\], and each of \['a', 'b'\] was asked for once"),
         (replace(GOOD, reports=(*REPORTS, REPORTS[0])), r"is of \['a', 'a', 'b'\]"),
         (replace(GOOD, reports=(REPORTS[0], AgentReport("z"))), r"is of \['a', 'z'\]"),
-        (replace(GOOD, partial=summed(update())), "sums 1 updates and reports 2"),
-        (replace(GOOD, partial=None), "sums 0 updates and reports 2"),
+        (with_sum(summed(update())), "sums 1 updates and reports 2"),
+        (with_sum(None), "sums 0 updates and reports 2"),
         (
             replace(GOOD, reports=(replace(REPORTS[0], loss="low"), REPORTS[1])),
             "agent 'a' reports loss='low', which is no",
@@ -83,14 +97,15 @@ def with_delta(vector):
         (with_delta(torch.full((8,), math.nan)), "'delta' holds NaN or infinite elements"),
         (with_delta(torch.full((8,), -math.inf)), "'delta' holds NaN or infinite elements"),
         (with_delta(torch.full((8,), 1e38)), r"'delta' has norm 2.83e\+38, with which a sum would overflow"),
-        (replace(GOOD, partial=Stack(2, (update("a"), update("b", math.nan)))), "'delta' holds NaN"),
-        (replace(GOOD, partial=Product(2, {"x": with_delta(torch.full((7,), math.nan)).partial})), "'delta' holds NaN"),
-        (replace(GOOD, partial=Product(2, {"x": with_delta(torch.ones(2, 4)).partial})), r"is float32 \[2, 4\]"),
+        (with_sum(Stack(2, (update("a"), update("b", math.nan)))), "'delta' holds NaN"),
+        (with_sum(Product(2, {"x": with_delta(torch.full((7,), math.nan)).nodes[0].partial})), "'delta' holds NaN"),
+        (with_sum(Product(2, {"x": with_delta(torch.ones(2, 4)).nodes[0].partial})), r"is float32 \[2, 4\]"),
     ],
 )
 def test_what_cannot_be_right_is_a_failure_of_all_its_agents(result, message):
-    found = inspected(result, BLOCK, ROUND, SPEC)
-    assert (found.index, found.partial, found.reports) == (4, None, ())
+    found = checked(result)
+    assert [node.partial for node in found.nodes] == [None]
+    assert found.reports == ()
     assert [(failure.agent, failure.error) for failure in found.failures] == [
         ("a", "UpdateError"),
         ("b", "UpdateError"),
@@ -98,3 +113,18 @@ def test_what_cannot_be_right_is_a_failure_of_all_its_agents(result, message):
     with pytest.raises(AssertionError, match=message):
         raise AssertionError(found.failures[0].message)
     assert found.failures[0].message.startswith("round 3: the result of block 4")
+
+
+def test_one_bad_sum_costs_its_own_agents_alone():
+    """Of a share with two sums, the other one stays."""
+    other = Block(5, (Assignment("c", 2), Assignment("d", 2)))
+    bad = replace(with_delta(torch.full((8,), math.nan)).nodes[0], index=5)
+    failed = Failure("d", "X", "x")
+    bad.partial.count = 1
+    share = replace(GOOD, nodes=(*GOOD.nodes, bad), reports=(*REPORTS, AgentReport("c")), failures=(failed,))
+    found = checked(share, (BLOCK, other))
+    assert found.nodes[0] is GOOD.nodes[0]
+    assert found.nodes[1] == Node(0, 5, None)
+    assert [report.agent for report in found.reports] == ["a", "b"]
+    assert [failure.agent for failure in found.failures] == ["d", "c"]
+    assert found.failures[1].message.startswith("round 3: the result of block 4 to 5: 'delta' holds NaN")

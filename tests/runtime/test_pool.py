@@ -5,16 +5,17 @@ import pytest
 import torch
 
 from raycollab.agent import Agent, Offer
-from raycollab.aggregation import Mean, WeightedSum
+from raycollab.aggregation import Mean, Node, WeightedSum
 from raycollab.chains import chain
 from raycollab.codecs import Codec
 from raycollab.data import Arrays
-from raycollab.errors import ConfigError
 from raycollab.learners import SGD
 from raycollab.models import MLP
 from raycollab.params import Exchange
-from raycollab.runtime.host import BlockResult, Session, build_model
-from raycollab.runtime.pool import Collected, Layout, LocalPool, collect
+from raycollab.runtime.host import ShareResult
+from raycollab.runtime.layout import Block, Layout
+from raycollab.runtime.pool import Collected, LocalPool, collect
+from raycollab.runtime.session import Session, build_model
 from raycollab.spec import BUFFERS, DELTA, PARAMS
 from raycollab.storage import Storage
 from raycollab.tasks import Classification
@@ -42,12 +43,11 @@ def agents(momentum=0.0):
     return [Agent(name, shard, learner, val_fraction=0.25) for name, shard in zip(NAMES, shards, strict=True)]
 
 
-def pool(num_hosts=1, num_blocks=6, codec=None, momentum=0.0):
+def pool(num_hosts=1, num_blocks=6, codec=None, momentum=0.0, **session):
     made = LocalPool(
-        Session(0, TASK, chain(Mean()), Exchange(), broadcast=codec, upload=codec),
+        Session(0, TASK, chain(Mean()), Exchange(), broadcast=codec, upload=codec, **session),
         agents(momentum),
-        num_blocks=num_blocks,
-        num_hosts=num_hosts,
+        Layout(NAMES, num_hosts, num_blocks),
     )
     model = build_model(TASK, Exchange(), 0)
     offer = Offer(TASK.fingerprint(model.spec), model.spec)
@@ -60,63 +60,44 @@ def work(*names, last_round=0):
     return [Assignment(name, 0, last_round) for name in names]
 
 
-@pytest.mark.parametrize(
-    ("agents_", "blocks", "hosts"), [(6, 6, 1), (6, 6, 4), (10, 4, 3), (7, 7, 7), (1, 1, 1), (64, 10, 3)]
-)
-def test_layout_laws(agents_, blocks, hosts):
-    """Every agent is in one block, every block on one host, its agents too; sizes differ by one at most."""
-    names = tuple(f"n{i}" for i in range(agents_))
-    layout = Layout(names, blocks, hosts)
-    cut = layout.blocks_of(work(*names))
-    assert [a.agent for block in cut for a in block.assignments] == list(names)
-    assert [block.index for block in cut] == list(range(blocks))
-    sizes = [len(block.assignments) for block in cut]
-    assert max(sizes) - min(sizes) <= 1
-    for block in cut:
-        for assignment in block.assignments:
-            assert layout.host_of(names.index(assignment.agent)) == layout.host_of_block(block.index)
-    assert {layout.host_of_block(block) for block in range(blocks)} == set(range(hosts))
-    assert sorted(name for group in layout.by_host(names).values() for name in group) == sorted(names)
-
-
-def test_blocks_do_not_depend_on_hosts_or_on_the_order_asked():
-    one, three = Layout(NAMES, 3, 1), Layout(NAMES, 3, 3)
-    assert one.blocks_of(work("a5", "a0", "a1")) == three.blocks_of(work("a0", "a1", "a5"))
-    assert [block.index for block in one.blocks_of(work("a5", "a0", "a1"))] == [0, 2]
-    assert three.by_host(["a5", "a0"]) == {0: ["a0"], 2: ["a5"]}
-
-
-def test_more_hosts_than_blocks():
-    with pytest.raises(
-        ConfigError, match=r"4 hosts for num_blocks=3: a block is never cut.*raise RunConfig.num_blocks or"
-    ):
-        Layout(NAMES, 3, 4)
-    with pytest.raises(ConfigError, match="4 hosts for num_blocks=3"):
-        LocalPool(Session(0, TASK, chain(Mean()), Exchange()), agents(), num_blocks=3, num_hosts=4)
-
-
 def result(index, weight, failed=()):
     partial = WeightedSum.of(Update(str(index), weight, {DELTA: torch.tensor([float(index)])})) if weight else None
     reports = (AgentReport(f"r{index}"),) if weight else ()
-    return BlockResult(index, partial, reports, tuple(Failure(name, "E", "x") for name in failed))
+    failures = tuple(Failure(name, "E", "x") for name in failed)
+    return ShareResult((Node(0, index, partial),), reports, failures, (0, 0, 0))
 
 
-def test_collect_adds_in_block_order_whatever_the_order_of_arrival():
+def blocks(*members):
+    return [Block(index, tuple(work(*names))) for index, names in enumerate(members)]
+
+
+def test_collect_adds_in_the_order_of_blocks_whatever_the_order_of_arrival():
     results = [result(2, 1.0), result(0, 3.0, ["f0"]), result(1, 0.0, ["f1"])]
     for order in (results, results[::-1]):
-        got = collect(order, 10, 20)
+        got = collect(order, blocks(["r0", "f0"], ["f1"], ["r2"]), bytes_up=10, bytes_down=20)
         assert got.total.mean().vectors[DELTA].tolist() == [0.5]
         assert [report.agent for report in got.reports] == ["r0", "r2"]
         assert [failure.agent for failure in got.failures] == ["f0", "f1"]
         assert (got.bytes_up, got.bytes_down) == (10, 20)
-    assert collect([], 0, 0).total is None
+    assert collect([], [], bytes_up=0, bytes_down=0).total is None
 
 
 def test_two_collections_together():
     nothing = Collected(None, (), (), 0, 0)
-    both = nothing.plus(collect([result(0, 1.0)], 1, 2)).plus(collect([result(4, 1.0, ["f"])], 3, 4)).plus(nothing)
-    assert both.total.mean().vectors[DELTA].tolist() == [2.0]
+    one = collect([result(0, 1.0)], blocks(["r0"]), bytes_up=1, bytes_down=2)
+    other = collect([result(1, 1.0, ["f"])], blocks([], ["r1", "f"]), bytes_up=3, bytes_down=4)
+    both = nothing.plus(one).plus(other).plus(nothing)
+    assert both.total.mean().vectors[DELTA].tolist() == [0.5]
     assert (len(both.reports), len(both.failures), both.bytes_up, both.bytes_down) == (2, 1, 4, 6)
+
+
+@pytest.mark.parametrize(
+    ("session", "momentum", "expected"),
+    [({}, 0.0, False), ({"simulated": True}, 0.0, True), ({"simulated": True}, 0.9, False)],
+)
+def test_who_remembers_something_stays_where_it_is(session, momentum, expected):
+    made, _, _ = pool(momentum=momentum, **session)
+    assert made._layout.anywhere == expected
 
 
 def test_cards_come_in_the_order_of_the_agents():
@@ -124,12 +105,13 @@ def test_cards_come_in_the_order_of_the_agents():
         assert [card.agent for card in pool(hosts)[2]] == list(NAMES)
 
 
+@pytest.mark.parametrize("simulated", [False, True])
 @pytest.mark.parametrize("codec", [None, Coarse()])
 @pytest.mark.parametrize("hosts", [2, 3, 6])
-def test_the_number_of_hosts_changes_nothing(hosts, codec):
+def test_the_number_of_hosts_changes_nothing(hosts, codec, simulated):
     merged = []
     for count in (1, hosts):
-        made, round, _ = pool(count, codec=codec)
+        made, round, _ = pool(count, codec=codec, simulated=simulated)
         got = made.run(round, work(*NAMES))
         merged.append(got.total.mean().vectors[DELTA])
         assert got.bytes_down > 0
@@ -137,12 +119,12 @@ def test_the_number_of_hosts_changes_nothing(hosts, codec):
 
 
 def test_bytes_are_what_crosses():
-    """Down: the vectors once a host; up: a delta a block."""
+    """Down: the vectors once a host; up: what each host could add up."""
     made, round, _ = pool(num_hosts=2, num_blocks=3)
     size = 4 * round.vectors[PARAMS].numel()
     got = made.run(round, work(*NAMES))
     assert got.bytes_down == 2 * size
-    assert got.bytes_up == 3 * size
+    assert got.bytes_up == 2 * size
     assert made.run(round, work("a0")).bytes_down == size
 
 

@@ -45,6 +45,7 @@ def test_depends_on_round_and_seed_alone():
         ({}, "not all zero"),
         ({"a": float("nan")}, "must be finite"),
         ({"a": float("inf")}, "must be finite"),
+        ({7: 1.0}, "ByWeight.weights: the name 7 is no text; write it in quotes, as '7'"),
     ],
 )
 def test_refuses(weights, message):

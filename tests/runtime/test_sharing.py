@@ -1,0 +1,65 @@
+"""Who takes which blocks, and in which portions."""
+
+import math
+
+from raycollab.runtime.layout import Block
+from raycollab.runtime.sharing import Shares
+from raycollab.types import Assignment
+
+
+def blocks(*homes, pinned=False):
+    return [Block(index, (Assignment(f"a{index}", 0),), home, pinned) for index, home in enumerate(homes)]
+
+
+def taken(shares, host):
+    share = shares.take(host)
+    return share and [block.index for block in share]
+
+
+def everything(shares, host):
+    found = []
+    while (share := taken(shares, host)) is not None:
+        found.append(share)
+    return found
+
+
+def test_what_nobody_knows_the_time_of_goes_block_by_block():
+    shares = Shares(blocks(0, 0, 0, pinned=True), lambda block: math.nan)
+    assert everything(shares, 0) == [[0], [1], [2]]
+
+
+def test_pinned_blocks_go_together_up_to_a_second():
+    assert everything(Shares(blocks(0, 0, 0, 0, pinned=True), lambda block: 0.1), 0) == [[0, 1, 2, 3]]
+    assert everything(Shares(blocks(0, 0, 0, 0, pinned=True), lambda block: 0.5), 0) == [[0, 1], [2, 3]]
+    assert everything(Shares(blocks(0, 0, pinned=True), lambda block: 9.0), 0) == [[0], [1]]
+
+
+def test_what_can_move_stays_in_a_few_portions():
+    assert everything(Shares(blocks(*[0] * 6), lambda block: 0.1), 0) == [[0, 1], [2, 3], [4, 5]]
+
+
+def test_what_is_short_is_not_cut():
+    assert everything(Shares(blocks(*[0] * 6), lambda block: 0.001), 0) == [[0, 1, 2, 3, 4, 5]]
+    assert everything(Shares(blocks(*[0] * 6), lambda block: 0.004), 0) == [[0, 1, 2], [3, 4, 5]]
+
+
+def test_each_block_by_itself_where_that_is_asked_for():
+    assert everything(Shares(blocks(0, 0), lambda block: 0.1, single=True), 0) == [[0], [1]]
+
+
+def test_who_is_done_takes_the_last_of_whoever_has_most_left():
+    shares = Shares(blocks(0, 1, 1, 1, 2, 2), lambda block: 0.1)
+    assert shares.homes == [0, 1, 2]
+    assert [taken(shares, 0) for _ in range(4)] == [[0], [3], [2], [5]] or taken(shares, 1)
+    assert everything(shares, 1) in ([[1], [4]], [[1]])
+    assert everything(shares, 0) == []
+
+
+def test_pinned_blocks_stay_and_strangers_take_nothing():
+    pinned = Shares(blocks(0, 1, pinned=True), lambda block: 0.1)
+    assert taken(pinned, 0) == [0]
+    assert taken(pinned, 0) is None
+    assert [[block.index for block in share] for share in pinned.rest()] == [[1]]
+    mixed = Shares([*blocks(0, 0), Block(2, (Assignment("late", 0),), 7, True)], lambda block: 0.1)
+    assert everything(mixed, 7) == [[2]]  # a host that joined with its agent knows no other
+    assert everything(mixed, 3) == []
