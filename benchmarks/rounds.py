@@ -7,6 +7,8 @@ W2 cross-silo: 8 agents, all of them; a CNN of 545,098 parameters; 500 examples 
 W3 large exchange: 4 agents, 100 M parameters, one step on one example
 W4 the sum alone: weighted mean of 8 vectors of 100 M float32
 W5 scale: W1's model, a tenth of --agents 10, 100, 1000 or 10000 a round
+G1 simulation on a GPU: 1,000 agents, 50 a round, 1,500 rounds; a CNN of 1,629,346 parameters; 50 examples of 32x32x3:
+   --system raycollab-local --set scaling.gpus_per_host=1.0 scaling.agents_at_once=50 run.eval_every=10, or --system pfl
 
 Every system has the same model with the same first weights, data, batch size, steps and number of rounds, and
 --processes processes of one thread each (raycollab-local always has one). Seconds are between the ends of rounds, as
@@ -52,7 +54,7 @@ PEERS = ("flower", "pfl")
 
 def main() -> None:
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--workload", choices=("W1", "W2", "W3", "W4", "W5"), required=True)
+    made.add_argument("--workload", choices=("W1", "W2", "W3", "W4", "W5", "G1"), required=True)
     made.add_argument("--system", choices=sorted({**SYSTEMS, **SUMS}), required=True)
     made.add_argument("--agents", type=int)
     made.add_argument("--rounds", type=int)

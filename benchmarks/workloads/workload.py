@@ -16,7 +16,7 @@ class Workload:
     """A collaboration that any system can run: local SGD on generated data, then the weighted mean.
 
     Args:
-        name: W1, W2, W3 or W5.
+        name: W1, W2, W3, W5 or G1.
         net: Name of a function in benchmarks.workloads.nets.
         net_args: Its arguments, as pairs.
         shape: Of one example.
@@ -108,10 +108,19 @@ _LARGE = replace(
     num_test=500,
 )
 _SCALE = replace(_MLP, name="W5", agents=10_000, share=1 / _TEN, rounds=10)
-WORKLOADS = {workload.name: workload for workload in (_MLP, _CNN, _LARGE, _SCALE)}
+_GPU = replace(
+    _MLP,
+    name="G1",
+    net="cnn",
+    net_args=(("channels", (3, 32, 64)), ("size", 32), ("hidden", 392), ("num_classes", 10)),  # 1,629,346 parameters
+    shape=(3, 32, 32),
+    rounds=1500,
+)
+WORKLOADS = {workload.name: workload for workload in (_MLP, _CNN, _LARGE, _SCALE, _GPU)}
 _TINY: dict[str, dict[str, Any]] = {
     "W1": {"agents": 20, "share": 0.2, "net_args": (("widths", (784, 16, 10)),)},
     "W2": {"agents": 2, "examples": 40, "net_args": (*_CNN.net_args, ("channels", (3, 4, 4)), ("hidden", 8))},
     "W3": {"agents": 2, "net_args": (("widths", (784, 20, 20, 10)),)},
+    "G1": {"agents": 20, "share": 0.2, "net_args": (*_GPU.net_args, ("channels", (3, 4, 4)), ("hidden", 8))},
     "W5": {"agents": 20, "net_args": (("widths", (784, 16, 10)),)},
 }
