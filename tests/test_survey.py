@@ -35,7 +35,7 @@ def test_the_built_in_experiment():
     assert [each.examples for each in held] == [len(part) for part in parts]
     found = examinations(built_in)
     assert [each.labels for each in found] == [each.labels for each in held]
-    assert sum(each.suspects for each in found) < 0.03 * 1438
+    assert sum(each.suspects or 0 for each in found) < 0.03 * 1438  # one has nearly a single label, and is not judged
     assert all(each.in_test == each.duplicates == 0 for each in found)
 
 

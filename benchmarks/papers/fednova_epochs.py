@@ -4,12 +4,39 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 import raycollab as rc
 from benchmarks.papers.cifar import TASK, TEST, images
-from benchmarks.papers.paper import Paper, final_accuracy, positive_gain
+from benchmarks.papers.paper import Paper, final_accuracy, late_accuracy, positive_gain
 from raycollab.rng import numpy_generator
+
+
+@dataclass(frozen=True)
+class Balanced(rc.Partition):
+    """Dirichlet shares of each label, but a party that has its equal part of all rows gets none of further labels.
+
+    Source: the repository of FedNova, which draws again until everybody has ten rows.
+    """
+
+    alpha: float
+    num_parts: int
+    seed: int = 0
+
+    def assign(self, columns: Any) -> list[np.ndarray]:
+        """Return the row numbers of each part."""
+        labels, generator = columns["label"].numpy(), numpy_generator(self.seed, "partition", "Balanced")
+        while True:
+            parts = [np.zeros(0, dtype=np.int64) for _ in range(self.num_parts)]
+            for label in range(10):
+                rows = generator.permutation(np.flatnonzero(labels == label))
+                open_to = [len(part) < len(labels) / self.num_parts for part in parts]
+                shares = generator.dirichlet(np.full(self.num_parts, self.alpha)) * open_to
+                ends = (np.cumsum(shares / shares.sum()) * len(rows)).astype(int)[:-1]
+                parts = [np.concatenate(pair) for pair in zip(parts, np.split(rows, ends), strict=True)]
+            if min(map(len, parts)) >= 10:
+                return [np.sort(part) for part in parts]
 
 
 @dataclass(frozen=True)
@@ -33,19 +60,19 @@ class DrawnEpochs(rc.Learner):
 
 def experiments(seed: int, tiny: bool) -> Mapping[str, rc.Experiment]:
     rules = {"FedAvg": rc.Mean(), "FedNova": rc.FedNova()}
-    learner = DrawnEpochs(rc.SGD(lr=0.05, batch_size=32))
+    learner = DrawnEpochs(rc.SGD(lr=0.03, batch_size=32, autocast=True))
     return {
         name: rc.Experiment(
             TASK,
             rc.Split(
                 images(400 if tiny else 5_000, seed, tiny=tiny),
-                rc.Dirichlet(0.1, num_parts=8, seed=seed),
+                Balanced(0.1, num_parts=8, seed=seed),
                 (learner,),
                 val_fraction=0.0,
             ),
             (rule,),
             TEST,
-            run=rc.RunConfig(num_rounds=1 if tiny else 40, eval_every=10),
+            run=rc.RunConfig(num_rounds=1 if tiny else 40, eval_every=2),
             checkpoint=rc.CheckpointConfig(every=10**6),
         )
         for name, rule in rules.items()
@@ -57,8 +84,9 @@ PAPER = Paper(
     source="beside Wang et al., NeurIPS 2020, Table 1: VGG-11, 16 agents: 64.30 and 70.54",
     kind="reduced",
     experiments=experiments,
-    figure=final_accuracy,
-    unit="accuracy, %",
+    figure=late_accuracy,
+    unit="accuracy, mean after rounds 32, 34 ... 40, %",
     published={},
     claims=positive_gain("FedNova", "FedAvg"),
+    columns={"after the last round": final_accuracy},
 )

@@ -8,7 +8,7 @@ from raycollab.runtime.layout import Block
 
 _LONGEST_S = 1.0  # of a share: what a host that dies takes with it
 _PIECES = 3  # of what a host has, where another one that is done could take some of it
-_SHORTEST_S = 0.01  # of a piece, which costs a call of about a millisecond
+_SHORTEST_S = 0.05  # of a piece, which costs a call of some milliseconds
 Share = tuple[Block, ...]
 
 
