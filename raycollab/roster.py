@@ -49,7 +49,8 @@ class Roster:
 
     def open(self, cards: Iterable[AgentCard]) -> None:
         """These agents are ready."""
-        self._candidates |= {card.agent: Candidate(card.agent, card.examples) for card in cards}
+        losses = self._losses
+        self._candidates |= {c.agent: Candidate(c.agent, c.examples, losses.get(c.agent, nan)) for c in cards}
 
     def join(self, card: AgentCard, recipe: Any) -> None:
         """A ready agent joins; its recipe is plain data."""
@@ -75,8 +76,7 @@ class Roster:
 
     def candidates(self, round: int, least: int) -> list[Candidate]:
         """Those that can be selected: none in quarantine, unless a round could not do without them."""
-        here = [self._candidates[name] for name in self.names if name in self._candidates]
-        ready = [replace(candidate, loss=self._losses.get(candidate.name, nan)) for candidate in here]
+        ready = [self._candidates[name] for name in self.names if name in self._candidates]
         free = [candidate for candidate in ready if self._until.get(candidate.name, 0) < round]
         return free if len(free) >= least else ready
 
@@ -92,7 +92,9 @@ class Roster:
                 self.memory[report.agent] = round
             if report.fresh:
                 self.rejoined[report.agent] = round
-        self._losses |= {report.agent: report.loss for report in reports if report.agent in self._candidates}
+            if report.agent in self._candidates:
+                self._losses[report.agent] = report.loss
+                self._candidates[report.agent] = replace(self._candidates[report.agent], loss=report.loss)
         return [self._judged(round, failure) for failure in failures]
 
     def _judged(self, round: int, failure: Failure) -> Failure:
@@ -127,5 +129,8 @@ class Roster:
         self.memory, self.joined, self.rejoined = (dict(state[name]) for name in ("memory", "joined", "rejoined"))
         self.num_joined = state["num_joined"]
         self._in_a_row, self._until = dict(state["in_a_row"]), dict(state["until"])
-        self._candidates = {name: known for name, known in self._candidates.items() if name in self.names}
         self._losses = dict(state["losses"])
+        ready = self._candidates
+        self._candidates = {
+            name: replace(ready[name], loss=self._losses.get(name, nan)) for name in self.names if name in ready
+        }

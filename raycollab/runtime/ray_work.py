@@ -65,7 +65,7 @@ class Work:
             yield home, share, died.get(home, absent)
 
     def _hand_out(self, host: int) -> None:
-        share = self._shares.take(host)
+        share = self._shares.take(host, idle=not any(at == host for at, _ in self._running.values()))
         if share is not None:
             self._running[self._start(self._hosts.handles[host], share)] = host, share
             self.asked.add(host)

@@ -36,10 +36,12 @@ class Shares:
         """The hosts that have something to do."""
         return list(self._waiting)
 
-    def take(self, host: int) -> Share | None:
-        """The next share for a host: of its own ones, or the last of whoever has most left."""
+    def take(self, host: int, *, idle: bool = True) -> Share | None:
+        """The next share for a host: of its own ones; else, if it is idle, the last of whoever has most left."""
         if own := self._waiting.get(host):
             return own.popleft()
+        if not idle:
+            return None
         others = [self._waiting[home] for home in self._movers if self._waiting[home] and host in self._movers]
         return max(others, key=len).pop() if others else None
 

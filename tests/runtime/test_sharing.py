@@ -40,7 +40,7 @@ def test_what_can_move_stays_in_a_few_portions():
 
 def test_what_is_short_is_not_cut():
     assert everything(Shares(blocks(*[0] * 6), lambda block: 0.001), 0) == [[0, 1, 2, 3, 4, 5]]
-    assert everything(Shares(blocks(*[0] * 6), lambda block: 0.004), 0) == [[0, 1, 2], [3, 4, 5]]
+    assert everything(Shares(blocks(*[0] * 6), lambda block: 0.02), 0) == [[0, 1, 2], [3, 4, 5]]
 
 
 def test_each_block_by_itself_where_that_is_asked_for():
@@ -53,6 +53,13 @@ def test_who_is_done_takes_the_last_of_whoever_has_most_left():
     assert [taken(shares, 0) for _ in range(4)] == [[0], [3], [2], [5]] or taken(shares, 1)
     assert everything(shares, 1) in ([[1], [4]], [[1]])
     assert everything(shares, 0) == []
+
+
+def test_who_still_has_something_to_do_takes_nothing_of_others():
+    shares = Shares(blocks(0, 1), lambda block: 0.1)
+    assert shares.take(0, idle=True)[0].index == 0
+    assert shares.take(0, idle=False) is None
+    assert shares.take(1, idle=False)[0].index == 1
 
 
 def test_pinned_blocks_stay_and_strangers_take_nothing():
