@@ -7,6 +7,7 @@ from torch import Tensor
 
 from raycollab.config import require
 from raycollab.learners.base import Learner
+from raycollab.learners.wrapper import LearnerWrapper
 from raycollab.spec import BUFFERS, DELTA
 from raycollab.task import Problem
 from raycollab.types import Round, State, Update
@@ -15,7 +16,7 @@ FISHER = "fisher"
 
 
 @dataclass(frozen=True)
-class Fisher(Learner):
+class Fisher(LearnerWrapper):
     """Sends the diagonal of the empirical Fisher matrix where another learner ended, as "fisher"; for `FisherMean`.
 
     Element j is the mean over single examples of the squared gradient of the loss by w_j, in evaluation mode: examples
@@ -28,33 +29,14 @@ class Fisher(Learner):
         the expectation over the model's own: the empirical Fisher matrix, for any loss.
     """
 
-    learner: Learner
     num_examples: int = 256
 
+    adds = (FISHER,)
     formula = "fisher_ij = mean over examples of (d loss_i / d w_j)^2 at w_i"
 
     def __post_init__(self) -> None:
         require(isinstance(self.learner, Learner), "Fisher.learner", self.learner, "must be a Learner, such as SGD")
         require(self.num_examples >= 1, "Fisher.num_examples", self.num_examples, "must be >= 1")
-
-    @property
-    def needs(self) -> tuple[str, ...]:  # type: ignore[override]
-        """Those of the learner."""
-        return self.learner.needs
-
-    @property
-    def remembers(self) -> bool:  # type: ignore[override]
-        """Whether the learner does."""
-        return self.learner.remembers
-
-    @property
-    def sends(self) -> tuple[str, ...]:  # type: ignore[override]
-        """What the learner sends, and the diagonal."""
-        return (*self.learner.sends, FISHER)
-
-    def init(self, params: Tensor) -> State:
-        """The learner's."""
-        return self.learner.init(params)
 
     def update(self, problem: Problem, params: Tensor, state: State, round: Round) -> tuple[Update, State]:
         """Let the learner work, then take the diagonal where that leads."""

@@ -6,16 +6,16 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from raycollab.config import require
-from raycollab.learners.base import Learner
 from raycollab.learners.local import LocalLearner
 from raycollab.learners.sgd import SGD
+from raycollab.learners.wrapper import LearnerWrapper
 from raycollab.params import FlatModel
 from raycollab.task import Problem
 from raycollab.types import Round, State, Update
 
 
 @dataclass(frozen=True)
-class Prox(Learner):
+class Prox(LearnerWrapper):
     """Adds mu / 2 * ||w - w_round||^2 over the exchanged parameters to the loss of another learner.
 
     Args:
@@ -33,16 +33,6 @@ class Prox(Learner):
         local = isinstance(self.learner, LocalLearner)
         require(local, "Prox.learner", self.learner, "must be a LocalLearner, such as SGD or Optimizer")
         require(0 <= self.mu < math.inf, "Prox.mu", self.mu, "must be >= 0 and finite")
-
-    @property
-    def remembers(self) -> bool:  # type: ignore[override]
-        """Whether the learner does."""
-        return self.learner.remembers
-
-    @property
-    def sends(self) -> tuple[str, ...]:  # type: ignore[override]
-        """What the learner sends."""
-        return self.learner.sends
 
     def update(self, problem: Problem, params: Tensor, state: State, round: Round) -> tuple[Update, State]:
         """Take the learner's steps, each with mu * (w - w_round) added to its gradient."""

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from raycollab.config import require
 from raycollab.learners.base import Learner
+from raycollab.learners.wrapper import LearnerWrapper
 from raycollab.spec import BUFFERS
 from raycollab.task import Problem
 from raycollab.types import Round, State, Update
@@ -15,7 +16,7 @@ START_LOSS = "start_loss"
 
 
 @dataclass(frozen=True)
-class StartLoss(Learner):
+class StartLoss(LearnerWrapper):
     """Sends the mean loss over the train split at the round's parameters as "start_loss", then learns.
 
     The loss is taken in evaluation mode, without gradients: no dropout, BatchNorm by its running statistics, and
@@ -27,33 +28,14 @@ class StartLoss(Learner):
     Source: F_k(w^t) of q-FFL, Li et al., ICLR 2020, arXiv 1905.10497, Algorithm 2.
     """
 
-    learner: Learner
     batch_size: int = 1024
 
+    adds = (START_LOSS,)
     formula = "start_loss = mean over examples of loss_i(w_round)"
 
     def __post_init__(self) -> None:
         require(isinstance(self.learner, Learner), "StartLoss.learner", self.learner, "must be a Learner, such as SGD")
         require(self.batch_size >= 1, "StartLoss.batch_size", self.batch_size, "must be >= 1")
-
-    @property
-    def needs(self) -> tuple[str, ...]:  # type: ignore[override]
-        """Those of the learner."""
-        return self.learner.needs
-
-    @property
-    def remembers(self) -> bool:  # type: ignore[override]
-        """Whether the learner does."""
-        return self.learner.remembers
-
-    @property
-    def sends(self) -> tuple[str, ...]:  # type: ignore[override]
-        """What the learner sends, and the loss."""
-        return (*self.learner.sends, START_LOSS)
-
-    def init(self, params: Tensor) -> State:
-        """The learner's."""
-        return self.learner.init(params)
 
     def update(self, problem: Problem, params: Tensor, state: State, round: Round) -> tuple[Update, State]:
         """Take the loss, then let the learner work."""
