@@ -22,6 +22,7 @@ from raycollab.runtime.packed_host import device
 from raycollab.runtime.ray_hosts import HostSpecs
 from raycollab.runtime.ray_pool import RayPool
 from raycollab.types import AgentCard, Notice, RoundReport, Started
+from raycollab.vectors import use_all_cores
 
 Event = Notice | Started | RoundReport | Result
 
@@ -43,6 +44,7 @@ def conduct(driver: Driver, began: float, commands: Commands | None = None) -> I
         commands: What others want done between rounds.
     Raises: Interrupted if the driver was asked to stop; what it had committed is durable then.
     """
+    use_all_cores()
     cards = driver.start()
     yield Started(
         path=driver.folder.path,

@@ -1,4 +1,4 @@
-"""Long vectors: memory that is used again once nobody holds it, and work slice by slice on all cores.
+"""Long vectors: memory that is used again once nobody holds it, and work slice by slice, on all cores in a driver.
 
 Memory fresh from the operating system is written at a fifth of the speed of memory that was there before: each page is
 found and zeroed on its first touch. What malloc keeps for itself ends at 32 MiB. What an operation makes of a slice
@@ -17,13 +17,15 @@ from torch import Tensor, UntypedStorage
 from raycollab.determinism import fixed_threads
 
 SLICE = 2**17  # elements: half a MiB
+_THREADS = "slices"
+_cores = 1
 _LARGE = 2**25  # bytes from which malloc goes to the operating system each time
-_SPARE = 4  # that are kept though nobody holds them
+_SPARE = 2  # that are kept though nobody holds them
 _holders_of = getattr(torch._C, "_storage_Use_Count", None)  # private to torch: without it all memory is fresh
 
 
 class Memory:
-    """Storages that were handed out, some of which may be free again."""
+    """Storages that were handed out; one is free again when no tensor and no array holds it."""
 
     def __init__(self) -> None:
         self._storages: list[UntypedStorage] = []
@@ -60,10 +62,11 @@ def plus(vector: Tensor, change: Tensor) -> Tensor:
 
 
 def by_slices(size: int, work: Callable[[slice], object]) -> None:
-    """Do some work on every slice of so many elements; short vectors in this thread, one slice after another."""
+    """Do some work on every slice of so many elements; of short vectors one slice after another."""
     cores = _num_cores()
+    nested = threading.current_thread().name.startswith(_THREADS)
     with fixed_threads(1):
-        if cores == 1 or size <= 4 * SLICE:
+        if nested or cores == 1 or size <= 4 * SLICE:
             _through(range(0, size, SLICE), work)
         else:
             parts = [range(size * part // cores, size * (part + 1) // cores, SLICE) for part in range(cores)]
@@ -75,10 +78,16 @@ def _through(part: range, work: Callable[[slice], object]) -> None:
         work(slice(start, min(start + SLICE, part.stop)))
 
 
+def use_all_cores() -> None:
+    """Let this process work slices through on all cores: a driver does, while its hosts wait for it."""
+    global _cores
+    _cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _num_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return _cores
 
 
 @cache
 def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(_num_cores(), thread_name_prefix="slices")
+    return ThreadPoolExecutor(_num_cores(), thread_name_prefix=_THREADS)

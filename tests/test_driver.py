@@ -20,9 +20,9 @@ from raycollab.metrics import Average, Statistics
 from raycollab.models import MLP
 from raycollab.params import Exchange
 from raycollab.population import Parties
-from raycollab.runtime.host import ShareResult
 from raycollab.runtime.layout import Block
 from raycollab.runtime.pool import LocalPool, Pool, collect
+from raycollab.runtime.sharing import ShareResult
 from raycollab.spec import BUFFERS, DELTA, PARAMS
 from raycollab.tasks import Classification
 from raycollab.transforms import Momentum

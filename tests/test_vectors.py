@@ -49,7 +49,7 @@ def test_what_nobody_needs_any_more_is_given_back():
 
 def test_slices_cover_everything_once_whatever_the_cores(monkeypatch):
     for cores in (1, 2, 3):
-        monkeypatch.setattr(vectors, "_num_cores", lambda cores=cores: cores)
+        monkeypatch.setattr(vectors, "_cores", cores)
         for size in (0, 1, SLICE, 5 * SLICE + 3, 9 * SLICE):
             seen = torch.zeros(size)
             by_slices(size, lambda place, seen=seen: seen[place].add_(1))

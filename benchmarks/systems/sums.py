@@ -10,6 +10,7 @@ from torch import Tensor
 import raycollab as rc
 from benchmarks.workloads.sums import measure
 from raycollab.aggregation import Node, total_of
+from raycollab.vectors import use_all_cores
 
 Prepared = Callable[[], Tensor]
 
@@ -61,4 +62,5 @@ def numpy(vectors: Sequence[Tensor], weights: Sequence[float]) -> Prepared:
 WAYS = {"raycollab": raycollab, "torch": chain, "numpy": numpy}
 
 if __name__ == "__main__":
+    use_all_cores()
     measure(WAYS[sys.argv[1]], "raycollab", "torch", "numpy")

@@ -163,19 +163,30 @@ class TreeSum(Sum):
         return super().over(divisor) if known else _worked_out(self._terms, divisor)
 
 
+def _unfolded(terms: _Terms) -> _Terms:
+    """The same with the terms of sums that nobody has worked out yet in their places."""
+    if isinstance(terms, TreeSum) and "vector" not in vars(terms):
+        return (_unfolded(terms._terms),)
+    return terms if isinstance(terms, Sum) else tuple(map(_unfolded, terms))
+
+
 def _worked_out(terms: _Terms, divisor: float = 1.0) -> Tensor:
-    """Their sum over a number, slice by slice: what is in between never leaves the cache."""
-    first = terms
+    """Their sum over a number, slice by slice: what is in between never leaves the cache. On a GPU it is one slice."""
+    first = terms = _unfolded(terms)
     while not isinstance(first, Sum):
         first = first[0]
-    total = empty(first.vector.numel())
+    on_cpu = first.vector.device.type == "cpu"
+    total = empty(first.vector.numel()) if on_cpu else torch.empty_like(first.vector)
 
     def work(place: slice) -> None:
         _sum_into(total[place], terms, place)
         if divisor != 1.0:
             total[place].div_(divisor)
 
-    by_slices(total.numel(), work)
+    if on_cpu:
+        by_slices(total.numel(), work)
+    else:
+        work(slice(None))
     return total
 
 

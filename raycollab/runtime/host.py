@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, cast
 
@@ -20,32 +20,13 @@ from raycollab.params import FlatModel
 from raycollab.rng import derive_seed
 from raycollab.runtime.layout import Block
 from raycollab.runtime.session import Session, build_model
-from raycollab.runtime.sharing import Share
+from raycollab.runtime.sharing import Share, ShareResult
 from raycollab.storage import Storage
 from raycollab.task import Task
 from raycollab.tree import map_leaves
 from raycollab.types import AgentCard, AgentReport, Assignment, Failure, Round, Update
 
-
-@dataclass(frozen=True)
-class ShareResult:
-    """What became of a host's share of a round.
-
-    Args:
-        nodes: Sums of its blocks.
-        reports: One of each agent that delivered.
-        failures: One of each that did not.
-        made_in: Round, attempt and version that it started from.
-        seconds: That it took.
-    """
-
-    nodes: tuple[Node, ...]
-    reports: tuple[AgentReport, ...]
-    failures: tuple[Failure, ...]
-    made_in: tuple[int, int, int]
-    seconds: float = 0.0
-
-
+_MOST_GUESTS = 256  # agents that are open though their home is on another host
 _Outcome = tuple[Partial, AgentReport] | Failure
 
 
@@ -67,6 +48,7 @@ class Host:
         self._copies: dict[tuple[FlatModel, int], Stacked] = {}
         self._agents: dict[str, LiveAgent] = {}
         self._refused: dict[str, Failure] = {}  # those that could not be opened
+        self._guests: list[str] = []  # opened since, those of longest ago first
         self._stopped = (0, 0)
         self._overdue: Callable[[], bool] = lambda: False
         self._held: dict[str, Any] = {}  # what is to be stored
@@ -78,7 +60,7 @@ class Host:
         Those of simulated parties that are not among `names` are opened when they are first needed.
         """
         self._aggregator = self._session.chain.aggregator.bind(offer.spec)
-        self._offer = offer
+        self._offer, self._guests = offer, []
         self._stopped, self._refused, self._agents = (0, 0), {}, {}  # another driver may have opened them before
         with fixed_threads(self._session.threads):
             return [self._open(agent) for name, agent in self._declared.items() if names is None or name in names]
@@ -103,7 +85,15 @@ class Host:
             self._refused[name] = Failure(name, "KeyError", f"{name!r} is none of the agents of this host")
         elif name not in self._agents and name not in self._refused:
             self._open(self._declared[name])
+            self._guests.append(name)
         return self._agents.get(name)
+
+    def _see_off(self) -> None:
+        """Close the agents that were opened for a round and are too many, and try those that failed anew next time."""
+        for name in [*self._guests[:-_MOST_GUESTS], *(name for name in self._guests if name in self._refused)]:
+            self._agents.pop(name, None)
+            self._refused.pop(name, None)
+        self._guests = [name for name in self._guests if name in self._agents]
 
     def _model(self, task: Task) -> FlatModel:
         for known, model in self._models:
@@ -140,6 +130,7 @@ class Host:
                     total.put(block.index, partial)
                 else:
                     nodes.append(Node(0, block.index, partial))
+        self._see_off()
         nodes = [Node(node.level, node.index, _on_cpu(node.partial)) for node in (*nodes, *total.nodes())]
         made_in = (round.index, round.attempt, round.base_version)
         return ShareResult(tuple(nodes), tuple(reports), tuple(failures), made_in, time.perf_counter() - started)

@@ -10,9 +10,8 @@ from torch import Tensor
 from raycollab.aggregation import ExactSum, Node, Partial, Product, Stack, WeightedSum
 from raycollab.errors import UpdateError
 from raycollab.norms import l2_norm
-from raycollab.runtime.host import ShareResult
 from raycollab.runtime.layout import Block
-from raycollab.runtime.sharing import Share
+from raycollab.runtime.sharing import Share, ShareResult
 from raycollab.spec import BUFFERS, ParamSpec, Segments
 from raycollab.types import AgentReport, Failure, Round
 
@@ -63,6 +62,8 @@ def _checked(result: object, share: Share, present: Sequence[int], made_in: tupl
             f"{who} is stale: it was made in (round, attempt, version) {result.made_in}, and {made_in} was asked for; "
             f"it is refused"
         )
+    if not all(isinstance(node, Node) and 0 <= node.level < 64 for node in result.nodes):
+        raise UpdateError(f"{who} holds what is no sum of blocks; it is refused")
     asked = sorted(block.index for block in share)
     summed = sorted(index for node in result.nodes for index in node.blocks(present))
     if summed != asked:

@@ -69,13 +69,18 @@ class Layout:
             Block(
                 index,
                 tuple(members),
-                place * self.num_hosts // len(groups) if self.anywhere else self._host_of_block(index),
+                self._home(place, len(groups), index, members),
                 not self.anywhere,
             )
             for place, (index, members) in enumerate(groups.items())
         ]
         joined = [each for each in ordered if each.agent in self.slots]
         return blocks + [Block(self._places[each.agent], (each,), self.host_of(each.agent)) for each in joined]
+
+    def _home(self, place: int, count: int, index: int, members: Sequence[Assignment]) -> int:
+        if not self.anywhere:
+            return self._host_of_block(index)
+        return place * self.num_hosts // count if count >= self.num_hosts else self.host_of(members[0].agent)
 
     def host_of(self, name: str) -> int:
         """The host that an agent lives on; where it could be anywhere, the one that opens it first."""

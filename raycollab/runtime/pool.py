@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from raycollab.agent import Agent, Offer
 from raycollab.aggregation import Partial, add_up, total_of
 from raycollab.metrics import Statistics
-from raycollab.runtime.host import Host, ShareResult
+from raycollab.runtime.host import Host
 from raycollab.runtime.layout import Block, Layout
 from raycollab.runtime.session import Session
-from raycollab.runtime.sharing import Shares
+from raycollab.runtime.sharing import ShareResult, Shares
 from raycollab.runtime.wire import num_bytes, pack_nodes, pack_vectors, unpack
 from raycollab.storage import Storage
 from raycollab.types import AgentCard, AgentReport, Assignment, Failure, Round
@@ -164,7 +164,7 @@ class LocalPool(Pool):
             if enough is not None and reported(results) >= enough:
                 break
             used += 1
-            while (enough is None or reported(results) < enough) and (share := shares.take(home)):
+            while (enough is None or reported(results) < enough) and (share := shares.take(home, idle=False)):
                 result = self._hosts[home].run(sent, share, present, stop)
                 nodes = pack_nodes(result.nodes, codec, round) if (codec := self._session.upload) else result.nodes
                 bytes_up += num_bytes(nodes)

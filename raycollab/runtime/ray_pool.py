@@ -13,17 +13,18 @@ from raycollab.agent import Agent, Offer
 from raycollab.config import FailureConfig
 from raycollab.errors import ResourceError, RunFolderError
 from raycollab.metrics import Statistics
-from raycollab.runtime.host import ShareResult
 from raycollab.runtime.inspection import inspected
 from raycollab.runtime.layout import Block, Layout
 from raycollab.runtime.placement import available
 from raycollab.runtime.pool import Collected, Pool, Stop, collect, movable
 from raycollab.runtime.ray_hosts import Gone, HostSpecs, RayHosts, ask
 from raycollab.runtime.ray_work import Work
-from raycollab.runtime.sharing import Share, Shares
+from raycollab.runtime.sharing import Share, ShareResult, Shares
 from raycollab.runtime.wire import num_bytes, pack_vectors, unpack
 from raycollab.storage import Storage
 from raycollab.types import AgentCard, Assignment, Failure, Round
+
+_MANY = 256  # blocks of a round from which it is put into the store once, and not sent with every share
 
 
 class RayPool(Pool):
@@ -97,18 +98,23 @@ class RayPool(Pool):
         blocks = self._layout.blocks_of(assignments)
         self.hosts.revive({block.home for block in blocks})
         sent, size = self._sent(round)
-        told, present = replace(round, vectors={}), sorted(block.index for block in blocks)
-        shares = Shares(blocks, self._seconds_of, single=enough is not None)
+        numbers = sorted(block.index for block in blocks)
+        told: Any = replace(round, vectors={})
+        present: Any = numbers
+        if len(numbers) > _MANY:
+            told, present = ray.put(told), ray.put(numbers)
+        movers = range(self._layout.num_hosts) if self._layout.anywhere else ()
+        shares = Shares(blocks, self._seconds_of, single=enough is not None, movers=movers)
         work = Work(self.hosts, shares, lambda handle, share: handle.run.remote(sent, told, share, present))
         is_enough = partial(_delivered, work.answered, enough)
         work.go_on(lambda: stop() or is_enough(), self._policy.round_timeout_s)
         surplus = is_enough()
         decisions = self._decided(work, (round.index, round.attempt), surplus)
         spec = self.hosts.offer.spec  # type: ignore[union-attr]
-        results = [inspected(self._unpacked(answer), share, present, round, spec) for share, answer in work.answered]
+        results = [inspected(self._unpacked(answer), share, numbers, round, spec) for share, answer in work.answered]
         self._timed(results)
         lost = [(host, share, failure) for host, _, share, failure in work.failed]
-        for host, share, failure in (*lost, *work.left_out(self._policy.round_timeout_s)):
+        for host, share, failure in (*lost, *work.left_out()):
             if not (surplus and failure.error == "Timeout"):
                 results.append(_lost(share, failure, failure.decision or decisions.get(host, "")))
         bytes_up = sum(num_bytes(getattr(answer, "nodes", ())) for _, answer in work.answered)

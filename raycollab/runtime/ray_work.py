@@ -11,6 +11,7 @@ from raycollab.runtime.ray_hosts import SLICE_S, Gone, RayHosts, answer_of, late
 from raycollab.runtime.sharing import Share, Shares
 from raycollab.types import Failure
 
+_NOT_BEGUN = Failure("", "Timeout", "its host had not come to it when the round ended")
 _AHEAD = 2  # shares that a host has at a time, so that it need not wait for the next one
 
 
@@ -42,7 +43,7 @@ class Work:
 
         Returns at most half a second after `until` has changed its mind.
         """
-        for host in self._shares.homes:
+        for host in self._shares.hosts:
             for _ in range(_AHEAD if self._hosts.is_up(host) else 0):
                 self._hand_out(host)
         deadline = time.monotonic() + timeout_s
@@ -50,18 +51,18 @@ class Work:
             left_s = max(0.0, deadline - time.monotonic())
             done, _ = ray.wait(list(self._running), num_returns=1, timeout=min(left_s, SLICE_S))
             for ref in done:
-                self._arrived(ref, answer_of(ref, timeout_s))
+                self._arrived(ref, answer_of(ref, timeout_s), go_on=left_s > 0)
             if not (done or left_s):
                 break
         for ref, (host, share) in self._running.items():
             self.failed.append((host, ref, share, late(timeout_s)))
 
-    def left_out(self, timeout_s: float) -> Iterator[tuple[int, Share, Failure]]:
+    def left_out(self) -> Iterator[tuple[int, Share, Failure]]:
         """The shares that no host was given, with why: theirs is down, has died, or was too slow."""
         died = {host: failure for host, _, _, failure in self.failed if isinstance(failure, Gone)}
         for share in self._shares.rest():
             home = share[0].home
-            absent = late(timeout_s) if self._hosts.is_up(home) else self._hosts.absence(home)
+            absent = _NOT_BEGUN if self._hosts.is_up(home) else self._hosts.absence(home)
             yield home, share, died.get(home, absent)
 
     def _hand_out(self, host: int) -> None:
@@ -70,11 +71,11 @@ class Work:
             self._running[self._start(self._hosts.handles[host], share)] = host, share
             self.asked.add(host)
 
-    def _arrived(self, ref: Any, answer: Any) -> None:
+    def _arrived(self, ref: Any, answer: Any, *, go_on: bool) -> None:
         host, share = self._running.pop(ref)
         if isinstance(answer, Failure):
             self.failed.append((host, ref, share, answer))
         else:
             self.answered.append((share, answer))
-        if not isinstance(answer, Gone):
+        if go_on and not isinstance(answer, Gone):
             self._hand_out(host)

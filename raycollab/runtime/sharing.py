@@ -3,13 +3,36 @@
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
+from raycollab.aggregation import Node
 from raycollab.runtime.layout import Block
+from raycollab.types import AgentReport, Failure
 
 _LONGEST_S = 1.0  # of a share: what a host that dies takes with it
+_UNKNOWN = 16  # shares of a host, about, where nobody knows how long its blocks take
 _PIECES = 3  # of what a host has, where another one that is done could take some of it
 _SHORTEST_S = 0.05  # of a piece, which costs a call of some milliseconds
 Share = tuple[Block, ...]
+
+
+@dataclass(frozen=True)
+class ShareResult:
+    """What became of a host's share of a round.
+
+    Args:
+        nodes: Sums of its blocks.
+        reports: One of each agent that delivered.
+        failures: One of each that did not.
+        made_in: Round, attempt and version that it started from.
+        seconds: That it took.
+    """
+
+    nodes: tuple[Node, ...]
+    reports: tuple[AgentReport, ...]
+    failures: tuple[Failure, ...]
+    made_in: tuple[int, int, int]
+    seconds: float = 0.0
 
 
 class Shares:
@@ -19,9 +42,17 @@ class Shares:
         blocks: Of a round.
         seconds_of: How long a block may take, NaN if nobody knows.
         single: Make a share of each block.
+        movers: The hosts that can run what is not pinned.
     """
 
-    def __init__(self, blocks: Iterable[Block], seconds_of: Callable[[Block], float], *, single: bool = False):
+    def __init__(
+        self,
+        blocks: Iterable[Block],
+        seconds_of: Callable[[Block], float],
+        *,
+        single: bool = False,
+        movers: Iterable[int] = (),
+    ):
         homes: dict[int, list[Block]] = {}
         for block in blocks:
             homes.setdefault(block.home, []).append(block)
@@ -29,12 +60,17 @@ class Shares:
             home: deque([(block,) for block in held] if single else _cut(held, [seconds_of(block) for block in held]))
             for home, held in homes.items()
         }
-        self._movers = {home for home, held in homes.items() if not held[0].pinned}
+        self._movers = set(movers)
 
     @property
     def homes(self) -> list[int]:
-        """The hosts that have something to do."""
+        """The hosts that have something to do of their own."""
         return list(self._waiting)
+
+    @property
+    def hosts(self) -> list[int]:
+        """These first, then those that could do something of others."""
+        return list(dict.fromkeys((*self._waiting, *sorted(self._movers))))
 
     def take(self, host: int, *, idle: bool = True) -> Share | None:
         """The next share for a host: of its own ones; else, if it is idle, the last of whoever has most left."""
@@ -42,7 +78,8 @@ class Shares:
             return own.popleft()
         if not idle:
             return None
-        others = [self._waiting[home] for home in self._movers if self._waiting[home] and host in self._movers]
+        waiting = [shares for shares in self._waiting.values() if shares and not shares[-1][0].pinned]
+        others = waiting if host in self._movers else []
         return max(others, key=len).pop() if others else None
 
     def rest(self) -> list[Share]:
@@ -51,13 +88,16 @@ class Shares:
 
 
 def _cut(blocks: Sequence[Block], seconds: Sequence[float]) -> list[Share]:
-    """Neighbours together until they take long enough; blocks of which nobody knows are alone."""
+    """Neighbours together until they take long enough."""
     total = sum(seconds)
+    if math.isnan(total):
+        size = max(1, len(blocks) // _UNKNOWN)
+        return [tuple(blocks[start : start + size]) for start in range(0, len(blocks), size)]
     most = min(_LONGEST_S, total if blocks[0].pinned else max(_SHORTEST_S, total / _PIECES))
     shares: list[list[Block]] = []
     so_far = math.inf
     for block, lasts in zip(blocks, seconds, strict=True):
-        if not so_far + lasts / 2 <= most:  # also where it is NaN
+        if so_far + lasts / 2 > most:
             shares.append([])
             so_far = 0.0
         shares[-1].append(block)

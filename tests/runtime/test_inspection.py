@@ -9,10 +9,10 @@ import torch
 from raycollab.aggregation import Mean, Node, Product, Stack, WeightedSum, add_up
 from raycollab.models import MLP
 from raycollab.params import Exchange
-from raycollab.runtime.host import ShareResult
 from raycollab.runtime.inspection import inspected
 from raycollab.runtime.layout import Block
 from raycollab.runtime.session import build_model
+from raycollab.runtime.sharing import ShareResult
 from raycollab.spec import BUFFERS, DELTA
 from raycollab.tasks import Classification
 from raycollab.types import AgentReport, Assignment, Failure, Round, Update

@@ -57,7 +57,7 @@ def test_those_who_can_be_anywhere_are_with_whoever_takes_part():
     layout = Layout(NAMES, 2, None, agents_at_once=2, anywhere=True)
     assert members(layout.blocks_of(work("a0", "a2", "a3", "a5"))) == [["a0", "a2"], ["a3", "a5"]]
     assert members(layout.blocks_of(work("a1", "a4", "a5"))) == [["a1", "a4"], ["a5"]]
-    assert [block.home for block in layout.blocks_of(work("a4", "a5"))] == [0]
+    assert [block.home for block in layout.blocks_of(work("a4", "a5"))] == [1]  # where it was opened
 
 
 def test_who_is_in_a_block_alone_has_its_number_whoever_takes_part():

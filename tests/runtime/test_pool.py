@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from raycollab import vectors
 from raycollab.agent import Agent, Offer
 from raycollab.aggregation import Mean, Node, WeightedSum
 from raycollab.chains import chain
@@ -12,10 +13,10 @@ from raycollab.data import Arrays
 from raycollab.learners import SGD
 from raycollab.models import MLP
 from raycollab.params import Exchange
-from raycollab.runtime.host import ShareResult
 from raycollab.runtime.layout import Block, Layout
 from raycollab.runtime.pool import Collected, LocalPool, collect
 from raycollab.runtime.session import Session, build_model
+from raycollab.runtime.sharing import ShareResult
 from raycollab.spec import BUFFERS, DELTA, PARAMS
 from raycollab.storage import Storage
 from raycollab.tasks import Classification
@@ -67,14 +68,14 @@ def result(index, weight, failed=()):
     return ShareResult((Node(0, index, partial),), reports, failures, (0, 0, 0))
 
 
-def blocks(*members):
-    return [Block(index, tuple(work(*names))) for index, names in enumerate(members)]
+def named(*members, first=0):
+    return [Block(first + index, tuple(work(*names))) for index, names in enumerate(members)]
 
 
 def test_collect_adds_in_the_order_of_blocks_whatever_the_order_of_arrival():
     results = [result(2, 1.0), result(0, 3.0, ["f0"]), result(1, 0.0, ["f1"])]
     for order in (results, results[::-1]):
-        got = collect(order, blocks(["r0", "f0"], ["f1"], ["r2"]), bytes_up=10, bytes_down=20)
+        got = collect(order, named(["r0", "f0"], ["f1"], ["r2"]), bytes_up=10, bytes_down=20)
         assert got.total.mean().vectors[DELTA].tolist() == [0.5]
         assert [report.agent for report in got.reports] == ["r0", "r2"]
         assert [failure.agent for failure in got.failures] == ["f0", "f1"]
@@ -84,8 +85,8 @@ def test_collect_adds_in_the_order_of_blocks_whatever_the_order_of_arrival():
 
 def test_two_collections_together():
     nothing = Collected(None, (), (), 0, 0)
-    one = collect([result(0, 1.0)], blocks(["r0"]), bytes_up=1, bytes_down=2)
-    other = collect([result(1, 1.0, ["f"])], blocks([], ["r1", "f"]), bytes_up=3, bytes_down=4)
+    one = collect([result(0, 1.0)], named(["r0"]), bytes_up=1, bytes_down=2)
+    other = collect([result(1, 1.0, ["f"])], named([], ["r1", "f"]), bytes_up=3, bytes_down=4)
     both = nothing.plus(one).plus(other).plus(nothing)
     assert both.total.mean().vectors[DELTA].tolist() == [0.5]
     assert (len(both.reports), len(both.failures), both.bytes_up, both.bytes_down) == (2, 1, 4, 6)
@@ -98,6 +99,22 @@ def test_two_collections_together():
 def test_who_remembers_something_stays_where_it_is(session, momentum, expected):
     made, _, _ = pool(momentum=momentum, **session)
     assert made._layout.anywhere == expected
+
+
+def test_two_collections_of_long_vectors_together(monkeypatch):
+    """Neither is worked out before both are added; several cores work through them."""
+    monkeypatch.setattr(vectors, "_cores", 4)
+    size = 5 * vectors.SLICE
+
+    def long(index):
+        partial = WeightedSum.of(Update(str(index), 1.0, {DELTA: torch.full((size,), float(index))}))
+        return ShareResult((Node(0, index, partial),), (AgentReport(f"r{index}"),), (), (0, 0, 0))
+
+    pairs = [
+        collect([long(i), long(i + 1)], named([f"r{i}"], [f"r{i + 1}"], first=i), bytes_up=0, bytes_down=0)
+        for i in (0, 2)
+    ]
+    assert torch.equal(pairs[0].plus(pairs[1]).total.mean().vectors[DELTA], torch.full((size,), 1.5))
 
 
 def test_cards_come_in_the_order_of_the_agents():

@@ -6,6 +6,8 @@ from raycollab.runtime.layout import Block
 from raycollab.runtime.sharing import Shares
 from raycollab.types import Assignment
 
+HOSTS = range(3)
+
 
 def blocks(*homes, pinned=False):
     return [Block(index, (Assignment(f"a{index}", 0),), home, pinned) for index, home in enumerate(homes)]
@@ -26,6 +28,9 @@ def everything(shares, host):
 def test_what_nobody_knows_the_time_of_goes_block_by_block():
     shares = Shares(blocks(0, 0, 0, pinned=True), lambda block: math.nan)
     assert everything(shares, 0) == [[0], [1], [2]]
+    many = everything(Shares(blocks(*[0] * 1000), lambda block: math.nan), 0)
+    assert [index for share in many for index in share] == list(range(1000))
+    assert 16 <= len(many) <= 18
 
 
 def test_pinned_blocks_go_together_up_to_a_second():
@@ -48,15 +53,21 @@ def test_each_block_by_itself_where_that_is_asked_for():
 
 
 def test_who_is_done_takes_the_last_of_whoever_has_most_left():
-    shares = Shares(blocks(0, 1, 1, 1, 2, 2), lambda block: 0.1)
-    assert shares.homes == [0, 1, 2]
-    assert [taken(shares, 0) for _ in range(4)] == [[0], [3], [2], [5]] or taken(shares, 1)
-    assert everything(shares, 1) in ([[1], [4]], [[1]])
+    shares = Shares(blocks(0, 1, 1, 1, 2, 2), lambda block: 0.1, movers=HOSTS)
+    assert shares.homes == shares.hosts == [0, 1, 2]
+    assert [taken(shares, 0) for _ in range(4)] == [[0], [3], [2], [5]]
+    assert everything(shares, 1) == [[1], [4]]
     assert everything(shares, 0) == []
 
 
+def test_hosts_without_a_block_of_their_own_can_help():
+    shares = Shares(blocks(0, 0), lambda block: 0.1, movers=HOSTS)
+    assert (shares.homes, shares.hosts) == ([0], [0, 1, 2])
+    assert [taken(shares, 2), taken(shares, 1), taken(shares, 0)] == [[1], [0], None]
+
+
 def test_who_still_has_something_to_do_takes_nothing_of_others():
-    shares = Shares(blocks(0, 1), lambda block: 0.1)
+    shares = Shares(blocks(0, 1), lambda block: 0.1, movers=HOSTS)
     assert shares.take(0, idle=True)[0].index == 0
     assert shares.take(0, idle=False) is None
     assert shares.take(1, idle=False)[0].index == 1
@@ -67,6 +78,6 @@ def test_pinned_blocks_stay_and_strangers_take_nothing():
     assert taken(pinned, 0) == [0]
     assert taken(pinned, 0) is None
     assert [[block.index for block in share] for share in pinned.rest()] == [[1]]
-    mixed = Shares([*blocks(0, 0), Block(2, (Assignment("late", 0),), 7, True)], lambda block: 0.1)
+    mixed = Shares([*blocks(0, 0), Block(2, (Assignment("late", 0),), 7, True)], lambda block: 0.1, movers=[0])
     assert everything(mixed, 7) == [[2]]  # a host that joined with its agent knows no other
     assert everything(mixed, 3) == []
