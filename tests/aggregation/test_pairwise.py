@@ -119,6 +119,15 @@ def test_hosts_send_few_sums():
         assert sorted(b for node in some.nodes() for b in node.blocks(range(64))) == list(range(first, behind))
 
 
+def test_sums_stay_on_the_device_that_they_came_from():
+    """Seen on a device without memory: copying from one to another fails there as it does on a GPU."""
+    parts = [WeightedSum.of(Update(name, 1.0, {"delta": torch.zeros(SIZE, device="meta")})) for name in "abc"]
+    some = PairwiseSum(range(3))
+    for block, partial in enumerate(parts):
+        some.put(block, partial)
+    assert total_of(some.nodes(), range(3)).mean().vectors["delta"].device.type == "meta"
+
+
 def test_what_arrives_is_never_written_into():
     given = partials(5, size=1000)
     before = [partial.vectors["delta"][next(iter(partial.vectors["delta"]))].vector.clone() for partial in given]
