@@ -84,7 +84,7 @@ def _restarted(
             if deaths > policy.max_driver_restarts or interruption.asked:
                 raise ClusterError(why) from error
             for handle in handles:
-                handle.stop.remote(_EVERY_ROUND, 0)
+                handle.stop.remote(_EVERY_ROUND, 0, 0)
             yield Notice(f"{why}; another one goes on from the last durable round ({deaths} in a row)")
         finally:
             ray.kill(driver)

@@ -65,6 +65,6 @@ class HostActor:
         self._host.restore(storage, names)
 
     @ray.method(concurrency_group="control")
-    def stop(self, index: int, attempt: int) -> None:
+    def stop(self, index: int, attempt: int, version: int) -> None:
         """See Host.stop; answers while `run` is busy."""
-        self._host.stop(index, attempt)
+        self._host.stop(index, attempt, version)

@@ -49,7 +49,7 @@ class Host:
         self._agents: dict[str, LiveAgent] = {}
         self._refused: dict[str, Failure] = {}  # those that could not be opened
         self._guests: list[str] = []  # opened since, those of longest ago first
-        self._stopped = (0, 0)
+        self._stopped = (0, 0, 0)
         self._overdue: Callable[[], bool] = lambda: False
         self._held: dict[str, Any] = {}  # what is to be stored
         self._here: tuple[tuple[int, int, int], dict[str, Tensor]] | None = None  # a round's vectors on the device
@@ -61,7 +61,7 @@ class Host:
         """
         self._aggregator = self._session.chain.aggregator.bind(offer.spec)
         self._offer, self._guests = offer, []
-        self._stopped, self._refused, self._agents = (0, 0), {}, {}  # another driver may have opened them before
+        self._stopped, self._refused, self._agents = (0, 0, 0), {}, {}  # another driver may have opened them before
         with fixed_threads(self._session.threads):
             return [self._open(agent) for name, agent in self._declared.items() if names is None or name in names]
 
@@ -225,11 +225,15 @@ class Host:
         return (partial if isinstance(partial, WeightedSum) else _on_cpu(partial)), report
 
     def _stop_of(self, round: Round) -> Callable[[], bool]:
-        return lambda: self._stopped >= (round.index, round.attempt) or self._overdue()
+        mine = (round.index, round.attempt, round.base_version)
+        return lambda: self._stopped >= mine or self._overdue()
 
-    def stop(self, index: int, attempt: int) -> None:
-        """Make running updates of this attempt at a round end at their next batch; safe from another thread."""
-        self._stopped = (index, attempt)
+    def stop(self, index: int, attempt: int, version: int) -> None:
+        """Make updates that started from up to this version, in this attempt at a round, end at their next batch.
+
+        Safe from another thread.
+        """
+        self._stopped = (index, attempt, version)
 
     def validate(
         self, vectors: Mapping[str, Tensor], last_rounds: Mapping[str, int]

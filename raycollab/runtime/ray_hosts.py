@@ -132,14 +132,14 @@ class RayHosts:
         self._replaced.pop(host, None)
         self._late.pop(host, None)
 
-    def failed(self, host: int, failure: Failure, refs: Sequence[Any], round: tuple[int, int]) -> str:
+    def failed(self, host: int, failure: Failure, refs: Sequence[Any], round: tuple[int, int, int]) -> str:
         """Decide what is done about a host that did not do its work.
 
         Args:
             host: Which.
             failure: What was said instead of an answer.
             refs: What it still owes.
-            round: Index and attempt that it is told to leave.
+            round: Index, attempt and version that it is told to leave.
         """
         if isinstance(failure, Gone):
             return self._fell(host)

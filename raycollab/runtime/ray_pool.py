@@ -109,7 +109,7 @@ class RayPool(Pool):
         is_enough = partial(_delivered, work.answered, enough)
         work.go_on(lambda: stop() or is_enough(), self._policy.round_timeout_s)
         surplus = is_enough()
-        decisions = self._decided(work, (round.index, round.attempt), surplus)
+        decisions = self._decided(work, (round.index, round.attempt, round.base_version), surplus)
         spec = self.hosts.offer.spec  # type: ignore[union-attr]
         results = [inspected(self._unpacked(answer), share, numbers, round, spec) for share, answer in work.answered]
         self._timed(results)
@@ -126,7 +126,7 @@ class RayPool(Pool):
             return answer
         return replace(answer, nodes=unpack(answer.nodes, self._session.upload))
 
-    def _decided(self, work: Work, round: tuple[int, int], surplus: bool) -> dict[int, str]:
+    def _decided(self, work: Work, round: tuple[int, int, int], surplus: bool) -> dict[int, str]:
         """What is done about each host that did not answer for all of its shares."""
         decisions: dict[int, str] = {}
         for host in work.asked:
@@ -165,7 +165,7 @@ class RayPool(Pool):
             answer = answers.get(host) or self.hosts.absence(host)
             if isinstance(answer, Failure):
                 if host in refs:
-                    self.hosts.failed(host, answer, [refs[host]], (round.index, round.attempt))
+                    self.hosts.failed(host, answer, [refs[host]], (round.index, round.attempt, round.base_version))
                 outcomes |= {name: Failure(name, answer.error, answer.message) for name in names}
             else:
                 outcomes |= {name: answer[name] for name in names}
@@ -207,7 +207,7 @@ class RayPool(Pool):
         refs = {host: self.hosts.handles[host].restore.remote(storage, group) for host, group in groups.items()}
         for host, answer in ask(refs, self._policy.start_timeout_s).items():
             if isinstance(answer, Gone):
-                self.hosts.failed(host, answer, [refs[host]], (0, 0))
+                self.hosts.failed(host, answer, [refs[host]], (0, 0, 0))
             elif isinstance(answer, Failure):
                 raise RunFolderError(f"{', '.join(groups[host])}: {answer.message}")
 

@@ -135,7 +135,7 @@ class OnRay:
     def kill(self, host):
         """Kill the actor that the host started with, and wait until Ray has noticed."""
         ray.kill(self.handles[host])
-        ray.wait([self.handles[host].stop.remote(0, 0)], timeout=30)
+        ray.wait([self.handles[host].stop.remote(0, 0, 0)], timeout=30)
 
 
 def locally(experiment, folder):

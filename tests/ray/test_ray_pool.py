@@ -144,7 +144,7 @@ def test_an_agent_whose_actor_finds_no_place_may_be_skipped(tmp_path):
         wanted = experiment(STATEFUL, STATEFUL, start_timeout_s=timeout_s, on_agent_failure=policy)
         on_ray = OnRay(wanted, tmp_path / policy)
         if policy == "skip":
-            ray.wait([handle.stop.remote(0, 0) for handle in on_ray.handles], num_returns=1, timeout=60)
+            ray.wait([handle.stop.remote(0, 0, 0) for handle in on_ray.handles], num_returns=1, timeout=60)
             assert len(on_ray.driver.start()) == 1
         else:
             with pytest.raises(ResourceError, match=r"did not start within start_timeout_s=1; it asks for 0.25 CPU"):

@@ -203,10 +203,11 @@ def test_threads_are_given_back():
 
 def test_stop_ends_this_attempt_and_no_later_one():
     host, round, _ = opened([SGD()])
-    host.stop(1, 0)
+    host.stop(1, 0, 0)
     stopped = host.run(round, block("a0"), [0])
     assert [failure.error for failure in stopped.failures] == ["RoundStopped"]
     assert host.run(replace(round, attempt=1), block("a0"), [0]).failures == ()
+    assert host.run(replace(round, base_version=1), block("a0"), [0]).failures == ()  # of the same attempt, begun later
     assert host.run(replace(round, index=2), block("a0"), [0]).failures == ()
 
 
