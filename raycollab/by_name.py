@@ -1,8 +1,10 @@
 """Settings that give each agent a number by its name."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from raycollab.errors import ConfigError
+
+_MOST = 8  # names in a message
 
 
 def check_names(setting: str, by_name: Mapping[str, float]) -> None:
@@ -17,4 +19,10 @@ def check_known(setting: str, by_name: Mapping[str, float], names: Iterable[str]
     names = list(names)
     unknown = sorted(set(by_name) - set(names))
     if unknown:
-        raise ConfigError(f"{setting}: there is no agent {unknown[0]!r}; the agents are {', '.join(names)}")
+        raise ConfigError(f"{setting}: there is no agent {unknown[0]!r}; the agents are {listed(names)}")
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a line: the first few, if they are many."""
+    more = f" and {len(names) - _MOST:,} more" if len(names) > _MOST else ""
+    return f"{', '.join(names[:_MOST])}{more}"

@@ -10,6 +10,7 @@ import yaml
 
 from raycollab.agent import Agent
 from raycollab.attacks import Attack
+from raycollab.by_name import listed
 from raycollab.callbacks import Callback
 from raycollab.chains import Chain, as_chain
 from raycollab.checkpoint import RunFolder
@@ -33,7 +34,6 @@ from raycollab.task import Task
 from raycollab.types import Begun, Notice, RoundReport, Started, Step
 
 _JOB_FOLDERS = "/runtime_resources/working_dir_files/"  # where Ray unpacks a job's --working-dir
-_MAX_NAMES = 8  # of bad agents
 
 
 def fit(
@@ -177,9 +177,8 @@ def _attackers(experiment: Experiment) -> tuple[str, ...]:
     bad = experiment.misbehaving()
     if not bad:
         return ()
-    more = f" and {len(bad) - _MAX_NAMES} more" if len(bad) > _MAX_NAMES else ""
     verb = "misbehaves" if len(bad) == 1 else "misbehave"
-    return (f"{', '.join(bad[:_MAX_NAMES])}{more} {verb}: {experiment.attack.kind}",)
+    return (f"{listed(bad)} {verb}: {experiment.attack.kind}",)
 
 
 def _nothing_left(result: Result) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 from raycollab.agent import Agent, Offer
 from raycollab.aggregation import Aggregator
+from raycollab.by_name import listed
 from raycollab.errors import ConfigError
 from raycollab.experiment import Plan
 from raycollab.recipe import from_plain, packages, to_plain
@@ -59,7 +60,7 @@ class Membership:
         """
         names = self._roster.names
         if name not in names:
-            raise ConfigError(f"remove_agent: there is no agent {name!r}; the agents are {', '.join(names)}")
+            raise ConfigError(f"remove_agent: there is no agent {name!r}; the agents are {listed(names)}")
         left = len(names) - 1
         least = max(1, self._plan.failure.quorum(left), self._rule.min_updates)
         if left < least:

@@ -63,7 +63,7 @@ def plus(vector: Tensor, change: Tensor) -> Tensor:
 
 def by_slices(size: int, work: Callable[[slice], object]) -> None:
     """Do some work on every slice of so many elements; of short vectors one slice after another."""
-    cores = _num_cores()
+    cores = _cores
     nested = threading.current_thread().name.startswith(_THREADS)
     with fixed_threads(1):
         if nested or cores == 1 or size <= 4 * SLICE:
@@ -84,10 +84,6 @@ def use_all_cores() -> None:
     _cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _num_cores() -> int:
-    return _cores
-
-
 @cache
 def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(_num_cores(), thread_name_prefix=_THREADS)
+    return ThreadPoolExecutor(_cores, thread_name_prefix=_THREADS)

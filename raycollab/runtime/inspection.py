@@ -81,8 +81,20 @@ def _check_sum(node: Node, reports: Sequence[AgentReport], spec: ParamSpec, who:
     count = 0 if node.partial is None else node.partial.count
     if count != len(reports):
         raise UpdateError(f"{who} sums {count} updates and reports {len(reports)}; it is refused")
+    if isinstance(node.partial, WeightedSum):
+        _check_weights(node.partial, who)
     for name, vector, segments in () if node.partial is None else _vectors(node.partial):
         _check_vector(name, vector, segments, spec, who)
+
+
+def _check_weights(partial: WeightedSum, who: str) -> None:
+    for name, sums in partial.vectors.items():
+        for held in sums.values():
+            if not (math.isfinite(held.weight) and held.weight >= 0 and math.isfinite(held.times)):
+                raise UpdateError(
+                    f"{who}: {name!r} has weight {held.weight!r} times {held.times!r}, not finite numbers >= 0; it is "
+                    f"kept out of the sum"
+                )
 
 
 def _who(round: int, share: Share) -> str:

@@ -59,25 +59,21 @@ class Layout:
     def blocks_of(self, assignments: Sequence[Assignment]) -> list[Block]:
         """The blocks of these assignments, none of them empty, in order."""
         ordered = sorted(assignments, key=lambda assignment: self._places[assignment.agent])
+        settled = [assignment for assignment in ordered if assignment.agent not in self.slots]
+        count, cut = self._count(len(settled)), self.anywhere and not self._alone
         groups: dict[int, list[Assignment]] = {}
-        count = self._count(len(settled := [each for each in ordered if each.agent not in self.slots]))
         for place, assignment in enumerate(settled):
-            cut = self.anywhere and not self._alone
             block = place * count // len(settled) if cut else self._block_of(self._places[assignment.agent])
             groups.setdefault(block, []).append(assignment)
         blocks = [
-            Block(
-                index,
-                tuple(members),
-                self._home(place, len(groups), index, members),
-                not self.anywhere,
-            )
+            Block(index, tuple(members), self._home(place, len(groups), index, members), not self.anywhere)
             for place, (index, members) in enumerate(groups.items())
         ]
         joined = [each for each in ordered if each.agent in self.slots]
         return blocks + [Block(self._places[each.agent], (each,), self.host_of(each.agent)) for each in joined]
 
     def _home(self, place: int, count: int, index: int, members: Sequence[Assignment]) -> int:
+        """The host of the block in this place of so many; evenly, where any can run it."""
         if not self.anywhere:
             return self._host_of_block(index)
         return place * self.num_hosts // count if count >= self.num_hosts else self.host_of(members[0].agent)

@@ -55,7 +55,7 @@ class HostSpecs:
     def put(cls, layout: Layout, placement: Placement, session: Session, agents: Sequence[Agent]) -> "HostSpecs":
         """Put what the hosts need into the object store."""
         groups = placed(session, agents, layout)
-        known = {id(group): ray.put(group) for group in groups}
+        known = {id(group): ray.put(group) for group in {id(group): group for group in groups}.values()}  # each once
         return cls(layout, placement, ray.put(session), tuple(known[id(group)] for group in groups))
 
     def start(self, host: int) -> ActorHandle:

@@ -62,8 +62,12 @@ def test_what_is_right_comes_through_as_it_is(partial):
 
 
 def with_delta(vector):
+    return with_weights(vector=vector)
+
+
+def with_weights(**changes):
     partial = WeightedSum(2, 3.0)
-    partial.vectors = {DELTA: {None: replace(GOOD.nodes[0].partial.vectors[DELTA][None], vector=vector)}}
+    partial.vectors = {DELTA: {None: replace(GOOD.nodes[0].partial.vectors[DELTA][None], **changes)}}
     return with_sum(partial)
 
 
@@ -91,6 +95,11 @@ def with_delta(vector):
         (replace(GOOD, reports=(replace(REPORTS[0], seconds=True), REPORTS[1])), "reports seconds=True"),
         (replace(GOOD, reports=(replace(REPORTS[0], weight=math.nan), REPORTS[1])), "has weight nan, not a finite"),
         (replace(GOOD, reports=(replace(REPORTS[0], weight=-1.0), REPORTS[1])), "has weight -1.0"),
+        (with_weights(weight=math.nan), "'delta' has weight nan times 1.0, not finite numbers"),
+        (with_weights(weight=-1.0), "'delta' has weight -1.0"),
+        (with_weights(times=math.inf), "times inf, not finite numbers >= 0"),
+        (replace(GOOD, nodes=("nonsense",)), "holds what is no sum of blocks"),
+        (replace(GOOD, nodes=(Node(-1, 4, None),)), "holds what is no sum of blocks"),
         (with_delta(torch.ones(7)), r"'delta' is float32 \[7\], expected float32 \[8\]"),
         (with_delta(torch.ones(8, dtype=torch.float16)), r"'delta' is float16 \[8\]"),
         (with_delta(torch.ones(2, 4)), r"'delta' is float32 \[2, 4\]"),
