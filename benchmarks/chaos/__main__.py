@@ -30,6 +30,7 @@ def main() -> int:
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="raycollab-chaos-") as temporary:
         folder = Path(arguments.folder or temporary)
+        folder.mkdir(parents=True, exist_ok=True)
         outcomes = outcomes_of(planned(arguments.kills, arguments.seed, arguments.only), arguments.seed, folder)
     print(table(outcomes))
     print(f"\n{len(outcomes)} faults, seed {arguments.seed}, {(time.monotonic() - began) / 60:.1f} minutes")
