@@ -2,6 +2,7 @@
 
 import errno
 import json
+import signal
 
 import pytest
 
@@ -13,9 +14,11 @@ from benchmarks.chaos.ledger import Ledger
 from benchmarks.chaos.reference import judged
 from benchmarks.chaos.running import outcomes_of
 from benchmarks.chaos.table import Outcome, is_clean, table
+from benchmarks.chaos.watch import CallWatch
 from raycollab.checkpoint import RunFolder
 from raycollab.driver import Driver
 from raycollab.runtime.pool import LocalPool
+from raycollab.types import AgentReport, Failure, RoundReport
 
 
 def test_a_plan_is_of_its_seed_and_has_every_kind_alike():
@@ -104,6 +107,17 @@ def test_an_agent_that_began_with_an_older_memory_is_taken_as_such(committed, tm
     begun = {"time": 0.0, "agent": "agent-2", "round": 3, "kept": 1}
     (tmp_path / "begun.jsonl").write_text(json.dumps(begun) + "\n")
     assert verdicts(committed, committed[1], tmp_path) == [(True, False), (True, False), (False, False)]
+
+
+def test_a_run_that_loses_calls_is_asked_to_stop_once(tmp_path, monkeypatch):
+    """Also if calls are lost while it stops: a second SIGTERM ends a process at once."""
+    signals = []
+    monkeypatch.setattr("benchmarks.chaos.watch.os.kill", lambda process, number: signals.append(number))
+    watch = CallWatch(Ledger(str(tmp_path)), [])
+    lost = Failure("agent-0", "RayError", "the actor is unavailable: ")
+    for index, failures in enumerate([(), (), (lost,), ()], start=1):
+        watch.on_round(RoundReport(index, {}, 0.0, 0.0, 0, 0, (AgentReport("agent-1"),), failures))
+    assert signals == [signal.SIGTERM]
 
 
 def test_the_table():
