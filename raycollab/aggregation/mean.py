@@ -63,6 +63,11 @@ class Mean(Aggregator):
         reported = self.weights == "examples" and self.by_agent is None
         return frozenset({"failure", "identity", "weights"} if reported else {"failure", "identity"})
 
+    @property
+    def sums(self) -> bool:
+        """Not where it adds in fixed point."""
+        return not self.exact
+
     def check_agents(self, names: Sequence[str], arriving: int) -> None:
         """Weights by name must be of these agents, and each round must bring one of them."""
         if self.by_agent is None:

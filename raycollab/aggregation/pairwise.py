@@ -69,6 +69,11 @@ def total_of(nodes: Iterable[Node], present: Sequence[int]) -> Partial | None:
     return None if whole is None else whole if isinstance(whole, Partial) else _kind(whole).total(whole)
 
 
+def root(partial: Partial | None, present: Sequence[int]) -> Node:
+    """The node of all blocks."""
+    return Node(_levels(present), 0, partial)
+
+
 def _levels(present: Sequence[int]) -> int:
     """Levels of the tree above its leaves."""
     return present[-1].bit_length() if present else 0

@@ -40,7 +40,7 @@ class Sum:
 
     def over(self, divisor: float) -> Tensor:
         """The sum divided by a number, in new memory."""
-        return _worked_out(self, divisor)
+        return sum_of(self, divisor)
 
     def add(self, other: "Sum") -> None:
         """Add in place; this one must be multiplied out."""
@@ -111,8 +111,8 @@ class WeightedSum(NamedSums):
         return Update("", self.weight, vectors, scalars)
 
 
-_Terms = Any
-"""Sums, and in which order they are added: Sum | tuple[_Terms, _Terms] | tuple[_Terms], which is multiplied out."""
+Terms = Any
+"""Sums, and in which order they are added: Sum | tuple[Terms, Terms] | tuple[Terms], which is multiplied out."""
 
 
 def _head(tree: Tree) -> Any:
@@ -132,7 +132,7 @@ def _held(tree: Tree) -> Iterator[tuple[str, Segments | None]]:
             yield from _held(each)
 
 
-def _terms(tree: Tree, name: str, segments: Segments | None) -> _Terms | None:
+def _terms(tree: Tree, name: str, segments: Segments | None) -> Terms | None:
     """The sums of one vector; None where nobody sent it."""
     if isinstance(tree, WeightedSum):
         return tree.vectors.get(name, {}).get(segments)
@@ -147,7 +147,7 @@ class TreeSum(Sum):
         terms: Sums, and in which order they are added.
     """
 
-    def __init__(self, terms: _Terms):
+    def __init__(self, terms: Terms):
         self.weight = _weight(terms)
         self.times = 1.0
         self._terms = terms
@@ -155,24 +155,24 @@ class TreeSum(Sum):
     @cached_property
     def vector(self) -> Tensor:  # type: ignore[override]
         """The sum."""
-        return _worked_out(self._terms)
+        return sum_of(self._terms)
 
     def over(self, divisor: float) -> Tensor:
         """The sum divided by a number, in new memory."""
         known = "vector" in vars(self)  # more may have been added into it since
-        return super().over(divisor) if known else _worked_out(self._terms, divisor)
+        return super().over(divisor) if known else sum_of(self._terms, divisor)
 
 
-def _unfolded(terms: _Terms) -> _Terms:
+def terms_of(terms: Terms) -> Terms:
     """The same with the terms of sums that nobody has worked out yet in their places."""
     if isinstance(terms, TreeSum) and "vector" not in vars(terms):
-        return (_unfolded(terms._terms),)
-    return terms if isinstance(terms, Sum) else tuple(map(_unfolded, terms))
+        return (terms_of(terms._terms),)
+    return terms if isinstance(terms, Sum) else tuple(map(terms_of, terms))
 
 
-def _worked_out(terms: _Terms, divisor: float = 1.0) -> Tensor:
+def sum_of(terms: Terms, divisor: float = 1.0) -> Tensor:
     """Their sum over a number, slice by slice: what is in between never leaves the cache. On a GPU it is one slice."""
-    first = terms = _unfolded(terms)
+    first = terms = terms_of(terms)
     while not isinstance(first, Sum):
         first = first[0]
     on_cpu = first.vector.device.type == "cpu"
@@ -190,7 +190,7 @@ def _worked_out(terms: _Terms, divisor: float = 1.0) -> Tensor:
     return total
 
 
-def _sum_into(out: Tensor, terms: _Terms, place: slice) -> None:
+def _sum_into(out: Tensor, terms: Terms, place: slice) -> None:
     if isinstance(terms, Sum):
         torch.mul(terms.vector[place], terms.times, out=out)
         return
@@ -204,7 +204,7 @@ def _sum_into(out: Tensor, terms: _Terms, place: slice) -> None:
             out.add_(between)
 
 
-def _weight(terms: _Terms) -> float:
+def _weight(terms: Terms) -> float:
     return terms.weight if isinstance(terms, Sum) else sum(map(_weight, terms))
 
 

@@ -31,20 +31,26 @@ class HostActor:
     Args:
         parts: References to the session and the agents.
         gpus: GPUs, or the fraction of one, that this actor reserved.
+        names: The agents that begin here, for whoever looks at Ray's dashboard or logs.
     """
 
-    def __init__(self, parts: Sequence[Any], gpus: float):
+    def __init__(self, parts: Sequence[Any], gpus: float, names: Sequence[str] = ()):
+        self._names = list(names)
         with collector_paused():
             inside = import_module("raycollab.runtime.packed_host")
             self._host = inside.PackedHost(*ray.get(list(parts)), inside.device(gpus))
+
+    def __repr__(self) -> str:
+        more = f" and {len(self._names) - 1} more" if len(self._names) > 1 else ""
+        return f"Host({self._names[0] if self._names else ''}{more})"
 
     def open(self, offer: Any, names: Any) -> Any:
         """See Host.open."""
         return self._host.open(offer, names)
 
-    def run(self, vectors: Any, round: Any, share: Any, present: Any) -> Any:
+    def run(self, vectors: Any, round: Any, share: Any, present: Any, slices: Any) -> Any:
         """See Host.run; the round's vectors arrive, and the result leaves, as arrays."""
-        return self._host.run(vectors, round, share, present)
+        return self._host.run(vectors, round, share, present, slices)
 
     def validate(self, vectors: Any, last_rounds: Any) -> Any:
         """See Host.validate."""

@@ -12,6 +12,7 @@ from raycollab.errors import UpdateError
 from raycollab.norms import l2_norm
 from raycollab.runtime.layout import Block
 from raycollab.runtime.sharing import Share, ShareResult
+from raycollab.runtime.slices import Cut
 from raycollab.spec import BUFFERS, ParamSpec, Segments
 from raycollab.types import AgentReport, Failure, Round
 
@@ -123,20 +124,20 @@ def _check_report(report: AgentReport, who: str) -> None:
         raise UpdateError(f"{who}: agent {report.agent!r} has weight {report.weight!r}, not a finite number >= 0")
 
 
-def _check_vector(name: str, vector: Tensor, segments: Segments | None, spec: ParamSpec, who: str) -> None:
+def _check_vector(name: str, vector: Tensor | Cut, segments: Segments | None, spec: ParamSpec, who: str) -> None:
     whole = spec.num_buffers if name == BUFFERS else spec.num_params
     length = whole if segments is None else segments.count
     if vector.dtype not in _DTYPES or vector.shape != (length,):
         form = f"{str(vector.dtype).removeprefix('torch.')} {list(vector.shape)}"
         raise UpdateError(f"{who}: {name!r} is {form}, expected float32 [{length}]; it is refused")
-    norm = 0.0 if vector.dtype == torch.int64 else l2_norm(vector)
+    norm = vector.norm if isinstance(vector, Cut) else 0.0 if vector.dtype == torch.int64 else l2_norm(vector)
     if not math.isfinite(norm):
         raise UpdateError(f"{who}: {name!r} holds NaN or infinite elements; it is kept out of the sum")
     if norm > _LARGEST_NORM:
         raise UpdateError(f"{who}: {name!r} has norm {norm:.3g}, with which a sum would overflow; it is kept out of it")
 
 
-def _vectors(partial: Partial) -> Iterator[tuple[str, Tensor, Segments | None]]:
+def _vectors(partial: Partial) -> Iterator[tuple[str, Tensor | Cut, Segments | None]]:
     """The vectors of a partial that are known by name; of other kinds of partials only their count is looked at."""
     if isinstance(partial, WeightedSum | ExactSum):
         for name, sums in partial.vectors.items():
@@ -144,8 +145,7 @@ def _vectors(partial: Partial) -> Iterator[tuple[str, Tensor, Segments | None]]:
                 yield name, held.vector, segments
     elif isinstance(partial, Stack):
         for update in partial.updates:
-            for name, vector in update.vectors.items():
-                yield name, vector, update.segments(name)
+            yield from ((name, each, update.segments(name)) for name, each in update.vectors.items())
     elif isinstance(partial, Product):
         for part in partial.parts.values():
             for name, vector, segments in _vectors(part):  # of a group of parameters: only its rule knows how many

@@ -9,12 +9,12 @@ import torch
 
 from raycollab.agent import Agent
 from raycollab.errors import ResourceError
-from raycollab.metrics import Statistics
 from raycollab.runtime.host import Host
 from raycollab.runtime.session import Session
 from raycollab.runtime.sharing import Share
+from raycollab.runtime.slices import cut_up
 from raycollab.runtime.wire import pack_nodes, unpack
-from raycollab.types import Failure, Round
+from raycollab.types import Failure, OwnScores, Round
 
 
 class PackedHost:
@@ -26,13 +26,17 @@ class PackedHost:
         self.open, self.stop = self._host.open, self._host.stop
         self.hold, self.write, self.restore = self._host.hold, self._host.write, self._host.restore
 
-    def run(self, vectors: Any, round: Round, share: Share, present: Sequence[int]) -> Any:
-        """See Host.run; the round's vectors come apart from it."""
+    def run(self, vectors: Any, round: Round, share: Share, present: Sequence[int], slices: int = 0) -> Any:
+        """See Host.run; the round's vectors come apart from it, and so many slices of long vectors after the result."""
         round = replace(round, vectors=unpack(vectors, self._broadcast))
         result = self._host.run(round, share, present)
-        return replace(result, nodes=pack_nodes(result.nodes, self._upload, round))
+        nodes = pack_nodes(result.nodes, self._upload, round)
+        if not slices:
+            return replace(result, nodes=nodes)
+        nodes, parts = cut_up(nodes, slices)
+        return replace(result, nodes=nodes), *parts
 
-    def validate(self, vectors: Any, last_rounds: Mapping[str, int]) -> dict[str, Statistics | Failure]:
+    def validate(self, vectors: Any, last_rounds: Mapping[str, int]) -> dict[str, OwnScores | Failure]:
         """See Host.validate."""
         return self._host.validate(unpack(vectors, self._broadcast), last_rounds)
 

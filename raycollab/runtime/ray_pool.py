@@ -1,7 +1,7 @@
 """Hosts as Ray actors. Every wait has a timeout; a dead or late actor costs its agents one round."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -12,7 +12,6 @@ from ray.actor import ActorHandle
 from raycollab.agent import Agent, Offer
 from raycollab.config import FailureConfig
 from raycollab.errors import ResourceError, RunFolderError
-from raycollab.metrics import Statistics
 from raycollab.runtime.inspection import inspected
 from raycollab.runtime.layout import Block, Layout
 from raycollab.runtime.placement import available
@@ -20,9 +19,10 @@ from raycollab.runtime.pool import Collected, Pool, Stop, collect, movable
 from raycollab.runtime.ray_hosts import Gone, HostSpecs, RayHosts, ask
 from raycollab.runtime.ray_work import Work
 from raycollab.runtime.sharing import Share, ShareResult, Shares
+from raycollab.runtime.slice_actors import Slices
 from raycollab.runtime.wire import num_bytes, pack_vectors, unpack
 from raycollab.storage import Storage
-from raycollab.types import AgentCard, Assignment, Failure, Round
+from raycollab.types import AgentCard, Assignment, Failure, OwnScores, Round
 
 _MANY = 256  # blocks of a round from which it is put into the store once, and not sent with every share
 
@@ -41,6 +41,7 @@ class RayPool(Pool):
         self._layout = specs.layout
         self._session = ray.get(specs.session)
         self._policy = policy
+        self._slices = Slices(count, policy.round_timeout_s) if (count := self._session.slices) else None
         self._newest: tuple[Any, Any, int] = (None, None, 0)  # vectors, a reference to them as broadcast, their size
         self._seconds: dict[str, float] = {}  # that each agent took last
         self._typical = math.nan  # seconds of an agent of late
@@ -105,14 +106,29 @@ class RayPool(Pool):
             told, present = ray.put(told), ray.put(numbers)
         movers = range(self._layout.num_hosts) if self._layout.anywhere else ()
         shares = Shares(blocks, self._seconds_of, single=enough is not None, movers=movers)
-        work = Work(self.hosts, shares, lambda handle, share: handle.run.remote(sent, told, share, present))
+        parts: dict[Share, list[Any]] = {}  # references to the slices of each share
+
+        def start(handle: ActorHandle, share: Share) -> Any:
+            if self._slices is None:
+                return handle.run.remote(sent, told, share, present, 0)
+            count = self._slices.count
+            answer, *parts[share] = handle.run.options(num_returns=count + 1).remote(sent, told, share, present, count)
+            return answer
+
+        work = Work(self.hosts, shares, start)
         is_enough = partial(_delivered, work.answered, enough)
         work.go_on(lambda: stop() or is_enough(), self._policy.round_timeout_s)
         surplus = is_enough()
         decisions = self._decided(work, (round.index, round.attempt, round.base_version), surplus)
         spec = self.hosts.offer.spec  # type: ignore[union-attr]
-        results = [inspected(self._unpacked(answer), share, numbers, round, spec) for share, answer in work.answered]
+        parts = {share: parts[share] for share, _ in work.answered if share in parts}
+        results = [
+            _lost(share, found, "") if isinstance(found, Failure) else inspected(found, share, numbers, round, spec)
+            for share, found in self._found(work.answered, parts)
+        ]
         self._timed(results)
+        if self._slices is not None:
+            results = self._slices.summed(results, numbers, list(parts.values()))
         lost = [(host, share, failure) for host, _, share, failure in work.failed]
         for host, share, failure in (*lost, *work.left_out()):
             if not (surplus and failure.error == "Timeout"):
@@ -125,6 +141,15 @@ class RayPool(Pool):
         if not isinstance(answer, ShareResult):
             return answer
         return replace(answer, nodes=unpack(answer.nodes, self._session.upload))
+
+    def _found(
+        self, answered: Sequence[tuple[Share, Any]], parts: Mapping[Share, Sequence[Any]]
+    ) -> Iterator[tuple[Share, Any]]:
+        """What hosts sent for each share; a Failure where slices of it are lost."""
+        for number, (share, answer) in enumerate(answered):
+            found = self._unpacked(answer)
+            whole = self._slices is None or not isinstance(found, ShareResult)
+            yield share, found if whole else self._slices.looked_at(found, number, parts[share])  # type: ignore[union-attr]
 
     def _decided(self, work: Work, round: tuple[int, int, int], surplus: bool) -> dict[int, str]:
         """What is done about each host that did not answer for all of its shares."""
@@ -150,7 +175,7 @@ class RayPool(Pool):
                 self._typical = result.seconds / len(result.reports)
                 self._seconds.update((report.agent, self._typical) for report in result.reports)
 
-    def validate(self, round: Round, last_rounds: Mapping[str, int]) -> dict[str, Statistics | Failure]:
+    def validate(self, round: Round, last_rounds: Mapping[str, int]) -> dict[str, OwnScores | Failure]:
         """Score on all hosts side by side."""
         sent, _ = self._sent(round)
         groups = self._layout.by_host(list(last_rounds))
@@ -160,7 +185,7 @@ class RayPool(Pool):
             if self.hosts.is_up(host)
         }
         answers = ask(refs, self._policy.round_timeout_s)
-        outcomes: dict[str, Statistics | Failure] = {}
+        outcomes: dict[str, OwnScores | Failure] = {}
         for host, names in groups.items():
             answer = answers.get(host) or self.hosts.absence(host)
             if isinstance(answer, Failure):
@@ -218,6 +243,8 @@ class RayPool(Pool):
     def close(self) -> None:
         """End all actors."""
         self.hosts.close()
+        if self._slices is not None:
+            self._slices.close()
 
     def _sent(self, round: Round) -> tuple[Any, int]:
         """A reference to the round's packed vectors, and their size; vectors that were just sent are not sent again."""

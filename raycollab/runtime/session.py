@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from raycollab.beginning import take_over
 from raycollab.chains import Chain
 from raycollab.codecs import Codec
 from raycollab.determinism import seeded
@@ -25,9 +26,25 @@ class Session:
     agents_at_once: int = 0
     max_norm: float = math.inf  # of a delta; a larger one is refused
     simulated: bool = False  # whether any host can read any agent's data
+    slices: int = 0  # actors that sum what hosts send; 0 leaves it to the driver
+    start: str | None = None  # where the saved model is that the run begins from
 
 
-def build_model(task: Task, exchange: Exchange, seed: int, device: str = "cpu", *, whole: bool = True) -> FlatModel:
-    """Build a task's model with the run's initial weights, the same in every process; `whole` is FlatModel's."""
+def build_model(
+    task: Task, exchange: Exchange, seed: int, device: str = "cpu", *, whole: bool = True, start: str | None = None
+) -> FlatModel:
+    """Build a task's model with the run's initial weights, the same in every process.
+
+    Args:
+        task: Builds the module.
+        exchange: Which parameters travel.
+        seed: The run's.
+        device: Where it computes.
+        whole: FlatModel's.
+        start: The run's RunConfig.start.
+    """
     with seeded(derive_seed(seed, "model")):
-        return FlatModel(task.model(), exchange, device, whole=whole)
+        module = task.model()
+        if start is not None:
+            take_over(module, start)
+        return FlatModel(module, exchange, device, whole=whole)

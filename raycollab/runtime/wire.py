@@ -4,7 +4,8 @@ Ray hands numpy arrays over without a copy, and copies torch tensors; so vectors
 """
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from raycollab.aggregation import Node
 from raycollab.codecs import Codec
 from raycollab.rng import derive_seed
+from raycollab.runtime.slices import Cut
 from raycollab.tree import map_leaves
 from raycollab.types import Round
 
@@ -55,9 +57,16 @@ def unpack(tree: Any, codec: Codec | None = None) -> Any:
             return codec.decode(value.arrays).view(value.shape)
         return torch.from_numpy(value) if isinstance(value, np.ndarray) else value
 
+    with ignore_read_only():
+        return map_leaves(leaf, tree)
+
+
+@contextmanager
+def ignore_read_only() -> Iterator[None]:
+    """Keep torch from warning of tensors that share memory with read-only arrays."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        return map_leaves(leaf, tree)
+        yield
 
 
 def pack_vectors(round: Round, codec: Codec | None) -> Any:
@@ -76,13 +85,13 @@ def pack_nodes(nodes: Iterable[Node], codec: Codec | None, round: Round) -> tupl
 
 
 def num_bytes(tree: Any) -> int:
-    """Bytes of all tensors and arrays in a tree, packed or not."""
+    """Bytes of all tensors and arrays in a tree, packed or not, also of those that are elsewhere in slices."""
     total = 0
 
     def leaf(value: Any) -> Any:
         nonlocal total
         for array in value.arrays.values() if isinstance(value, Encoded) else (value,):
-            total += array.nbytes if isinstance(array, np.ndarray | Tensor) else 0
+            total += array.nbytes if isinstance(array, np.ndarray | Tensor | Cut) else 0
         return value
 
     map_leaves(leaf, tree)
