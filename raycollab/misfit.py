@@ -27,9 +27,16 @@ def explained(kind: type[RaycollabError], what: str, remedy: str) -> Iterator[No
 
 def inputs_of(task: object, columns: Mapping[str, Any]) -> dict[str, Tensor]:
     """The columns that a task gives its net, as far as it says; else all but its labels."""
-    name, label = getattr(task, "inputs", None), getattr(task, "label", None)
-    names = [name] if isinstance(name, str) and name in columns else [each for each in columns if each != label]
+    known, label = input_names(task), getattr(task, "label", None)
+    there = bool(known) and all(name in columns for name in known)
+    names = known if there else [each for each in columns if each != label]
     return {each: columns[each] for each in names if isinstance(columns[each], Tensor)}
+
+
+def input_names(task: object) -> tuple[str, ...]:
+    """Names of the columns that a task gives its net; empty if it does not say."""
+    names = getattr(task, "inputs", ())
+    return (names,) if isinstance(names, str) else tuple(names)
 
 
 def described(columns: Mapping[str, Tensor]) -> str:

@@ -1,12 +1,19 @@
-"""Paths as people write them: relative to where one is, or to $RAYCOLLAB_DATA."""
+"""Paths as people write them: relative to where one is, to $RAYCOLLAB_DATA, or inside an installed package."""
 
 import os
+from importlib.util import find_spec
 
 DATA_VARIABLE = "RAYCOLLAB_DATA"
+_PACKAGE = "package:"
 
 
 def candidates(path: str) -> list[str]:
-    """Where a path may lead, in order: with `~` and environment variables expanded; URIs stay as they are."""
+    """Where a path may lead, in order: with `~` and environment variables expanded; URIs stay as they are.
+
+    `package:NAME/FOLDER` is the folder of an installed package, which is looked up and not imported.
+    """
+    if path.startswith(_PACKAGE):
+        return _in_package(*path.removeprefix(_PACKAGE).partition("/")[::2])
     expanded = os.path.expandvars(os.path.expanduser(path))
     if "://" in expanded or os.path.isabs(expanded):
         return [expanded]
@@ -18,3 +25,18 @@ def candidates(path: str) -> list[str]:
 def find_folder(path: str) -> str | None:
     """The first of the candidates that is a folder of this machine."""
     return next((place for place in candidates(path) if os.path.isdir(place)), None)
+
+
+def not_found(path: str, what: str) -> str:
+    """What to say of a folder that is not there, and what to do: `what` belongs into it."""
+    tried = candidates(path)
+    if not tried:
+        name = path.removeprefix(_PACKAGE).partition("/")[0]
+        return f"no package {name!r} is installed: install it on every node, e.g. with pip"
+    return f"no folder there; tried: {', '.join(tried)}: put {what} at one of these on every node"
+
+
+def _in_package(name: str, folder: str) -> list[str]:
+    spec = find_spec(name) if name.isidentifier() else None
+    places = [] if spec is None else spec.submodule_search_locations or []
+    return [os.path.join(place, folder) for place in places]

@@ -46,7 +46,8 @@ class Fingerprint:
                    if getattr(offer, name) != getattr(self, name)]  # fmt: skip
         missing = sorted(name for name, _ in set(self.exchanged) - set(offer.exchanged))
         if missing:
-            differs.append(f"no exchanged {', '.join(missing)} of the approved shape")
+            missed = f"no exchanged {', '.join(missing)} of the approved shape"
+            differs.append(f"{missed}; keep a head of one's own private, with Exchange(exclude=...)")
         if differs:
             raise TaskMismatchError(
                 f"agent {agent!r} approved task {self.digest()} and was offered {offer.digest()}: {'; '.join(differs)}"
@@ -160,6 +161,13 @@ class Task(Settings, ABC):
                 total = total + self.statistics(model, batch)
         model.train(was_training)
         return total
+
+
+class Adapts(Protocol):
+    """What learns from a few examples, as the meta-learners do."""
+
+    def adapted(self, task: Task, module: nn.Module, support: Batch) -> nn.Module:
+        """Let a module learn from them, in place."""
 
 
 @dataclass(frozen=True)

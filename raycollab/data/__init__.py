@@ -14,7 +14,7 @@ from raycollab.data.label_mix import LabelMix
 from raycollab.data.parquet import Parquet
 from raycollab.data.partition import IID, ByColumn, Dirichlet, DirichletSizes, Explicit, LabelShards, Partition
 from raycollab.data.streamed import Streamed, StreamedShard
-from raycollab.data.table import Table
+from raycollab.data.table import Table, table_within
 from raycollab.data.text import ParquetText, Text, TextSource
 from raycollab.data.tokenizers import Bytes, Characters, PretrainedTokenizer, Tokenizer
 from raycollab.data.torch_dataset import TorchDataset, Torchvision
@@ -64,4 +64,5 @@ __all__ = [
     "Torchvision",
     "read_columns",
     "stratified_split",
+    "table_within",
 ]

@@ -19,12 +19,23 @@ def is_named(kind: pa.DataType) -> bool:
     return bool(is_text or pa.types.is_integer(kind) or pa.types.is_boolean(kind))
 
 
-def decode_categories(column: pa.ChunkedArray, names: tuple[str, ...]) -> Decoded:
-    """The place of each row's value among the names, int64 [n]; any other value is bad."""
+def decode_categories(column: pa.ChunkedArray, names: tuple[str, ...], other: str | None = None) -> Decoded:
+    """The place of each row's value among the names, int64 [n].
+
+    Any other value counts as `other`, one of the names; without it, as nulls always are, it is bad.
+    """
     held = _plain(column).cast(pa.string())
+    if other is not None:
+        known = pc.is_in(held, pa.array(names, pa.string()))
+        held = pc.if_else(pc.or_(known, held.is_null()), held, pa.scalar(other, pa.string()))
     places = pc.index_in(held, pa.array(names, pa.string()))
     bad = {int(row): _strange(held[row].as_py(), names) for row in np.flatnonzero(places.is_null())}
     return Decoded(torch.from_numpy(places.fill_null(0).cast(pa.int64()).to_numpy(zero_copy_only=False).copy()), bad)
+
+
+def names_in(column: pa.ChunkedArray) -> tuple[str, ...]:
+    """Each different value as a name, sorted, without nulls."""
+    return tuple(sorted(_plain(column).cast(pa.string()).unique().drop_null().to_pylist()))
 
 
 def codes(column: pa.ChunkedArray) -> np.ndarray:
@@ -48,4 +59,7 @@ def _strange(value: str | None, names: tuple[str, ...]) -> str:
     listed = ", ".join(names[:_MAX_LISTED]) + (
         f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
     )
-    return f"holds {value!r}, which is none of: {listed}; {guess}add it to categories or correct the row"
+    return (
+        f"holds {value!r}, which is none of: {listed}; {guess}add it to categories or correct the row, or name one of "
+        f"them in other= that such rows count as"
+    )

@@ -16,7 +16,8 @@ from raycollab.data.categories import codes, decode_categories, is_named
 from raycollab.data.columns import LABEL, Columns
 from raycollab.data.decoded import Decoded
 from raycollab.data.images import COLORS, decode_images, is_encoded
-from raycollab.data.token_rows import decode_texts, is_text
+from raycollab.data.ragged import decode_series, is_series
+from raycollab.data.token_rows import decode_texts, decode_words, is_text, is_words
 from raycollab.data.tokenizers import Tokenizer
 from raycollab.errors import DataError
 
@@ -43,10 +44,17 @@ class Columned(Source):
             same for all parties, whichever names they hold.
         where: Only rows whose column holds one of these are read: `{"split": ("train",)}`.
         bad_rows: "error", or "skip" to leave out rows that cannot be used, and count them.
-        text: Columns of text and the tokens that are kept of each: `{"text": 64}` gives int64 [64], zeros behind it.
+        text: Columns of text and the tokens that are kept of each: `{"text": 64}` gives int64 [64]; behind a short text
+            stands -1, which is no token.
         tokenizer: How such text becomes tokens: the same for all parties.
         stack: Columns of numbers that become one: `{"features": ("age", "hours")}` gives float32 [2], which `normalize`
             may name.
+        per_word: A column of `text`, lists of words or texts cut at white space, for whose words the label holds a list
+            of one each: `label` becomes int64 [64], a label at the first token of a word and -100 elsewhere.
+        series: Columns of time series of any length, the steps that are kept of the beginning, and values a step:
+            `{"xyz": (256, 3)}` gives [256, 3]; bytes are divided by `scale`. A shorter series is a bad row.
+        other: What names that are none of a column's categories count as: `{"country": "elsewhere"}`, one of them.
+            Without it such a row is bad.
 
     Example in YAML: `{path: mnist.parquet, shapes: {image: [1, 28, 28]}}`.
     """
@@ -68,13 +76,16 @@ class Columned(Source):
     text: dict[str, int] = field(default_factory=dict, hash=False)
     tokenizer: Tokenizer | None = None
     stack: dict[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+    series: dict[str, tuple[int, int]] = field(default_factory=dict, hash=False)
+    other: dict[str, str] = field(default_factory=dict, hash=False)
+    per_word: str = ""
 
     def __post_init__(self) -> None:
         kind = type(self).__name__
         require(bool(self.path), f"{kind}.path", self.path, "must name a file, a folder, a glob or a URI")
         if self.columns is not None:
             object.__setattr__(self, "columns", tuple(self.columns))
-        for name in ("shapes", "resize", "audio", "categories", "where", "stack"):
+        for name in ("shapes", "resize", "audio", "categories", "where", "stack", "series"):
             held = getattr(self, name)
             if held is not None:
                 object.__setattr__(self, name, {key: tuple(value) for key, value in held.items()})
@@ -107,6 +118,12 @@ class Columned(Source):
         for name, names in self.categories.items():
             good = len(names) >= 1 and len(set(names)) == len(names)
             require(good, f"{kind}.categories[{name!r}]", names, "must be names that differ from each other")
+        for name, rest in self.other.items():
+            good, accepted = rest in self.categories.get(name, ()), f"must be one of categories[{name!r}]"
+            require(good, f"{kind}.other[{name!r}]", rest, accepted)
+        for name, window in self.series.items():
+            good, accepted = len(window) == 2 and min(window) >= 1, "must be (steps, values a step), such as (256, 3)"
+            require(good, f"{kind}.series[{name!r}]", window, accepted)
         for name, values in self.where.items():
             require(len(values) >= 1, f"{kind}.where[{name!r}]", values, "must name at least one value")
         for name, names in self.stack.items():
@@ -115,6 +132,8 @@ class Columned(Source):
             require(length >= 1, f"{kind}.text[{name!r}]", length, "must be >= 1: the tokens that are kept")
         accepted = f"must be set for text={self.text}, such as Bytes() or PretrainedTokenizer('FOLDER')"
         require(not self.text or self.tokenizer is not None, f"{kind}.tokenizer", self.tokenizer, accepted)
+        known = not self.per_word or self.per_word in self.text
+        require(known, f"{kind}.per_word", self.per_word, f"must be a column of text={self.text}")
         require(self.bad_rows in ("error", "skip"), f"{kind}.bad_rows", self.bad_rows, "must be 'error' or 'skip'")
 
     def chosen(self, schema: pa.Schema, file: str) -> list[str]:
@@ -124,7 +143,7 @@ class Columned(Source):
         """
         everything = [n for n in schema.names if n not in self.where or self._accepts(n, schema.field(n).type)]
         asked = everything if self.columns is None else list(self.columns)
-        named = [*(self.shapes or {}), *self.images, *self.audio, *self.categories, *self.text]
+        named = [*(self.shapes or {}), *self.images, *self.audio, *self.categories, *self.text, *self.series]
         named += [name for names in self.stack.values() for name in names]
         wanted = self.present([*asked, *named, *([self.label] if self.label else [])], schema, file)
         if self.label not in (LABEL, None) and LABEL in wanted:
@@ -160,6 +179,17 @@ class Columned(Source):
             )
         return wanted
 
+    def decoded(self, name: str, table: pa.Table) -> dict[str, Decoded]:
+        """What becomes of a column by name; labels of words come with their words."""
+        if self.tokenizer is None or not self.per_word or name not in (self.per_word, self.label):
+            return {name: self.decode_column(name, table[name])}
+        if name == self.label:
+            return {}
+        names = self.categories.get(self.label) if self.label else None
+        labels = table[self.label] if self.label else None
+        words, found = decode_words(table[name], labels, self.tokenizer, self.text[name], names)
+        return {name: words, self.label: found} if self.label else {name: words}
+
     def decode_column(self, name: str, column: pa.ChunkedArray) -> Decoded:
         """What becomes of a column: decoded, brought to its shape, scaled and normalized."""
         if name in self.images:
@@ -168,12 +198,16 @@ class Columned(Source):
         elif name in self.audio:
             decoded = decode_audio(column, *self.audio[name])
         elif name in self.categories:
-            decoded = decode_categories(column, self.categories[name])
+            decoded = decode_categories(column, self.categories[name], self.other.get(name))
+        elif name in self.series:
+            decoded = decode_series(column, *self.series[name])
         elif self.tokenizer is not None and name in self.text:
             decoded = decode_texts(column, self.tokenizer, self.text[name])
         else:
             decoded = decode_numbers(column, (self.shapes or {}).get(name))
         values = decoded.values
+        if name in self.series and values.dtype == torch.uint8:
+            values = self._scaled(values)
         if name in (self.shapes or {}):
             values = self._reshaped(name, values)
         if name in self.normalize:
@@ -204,7 +238,7 @@ class Columned(Source):
         Raises: DataError if it holds neither.
         """
         if name in self.categories:
-            return _marked(decode_categories(column, self.categories[name]))
+            return _marked(decode_categories(column, self.categories[name], self.other.get(name)))
         kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
         if pa.types.is_string(kind) or pa.types.is_large_string(kind):
             return codes(column)
@@ -217,8 +251,12 @@ class Columned(Source):
     def _accepts(self, name: str, kind: pa.DataType) -> bool:
         if name in self.images or name in self.audio:
             return is_encoded(kind)
+        if self.per_word and name == self.label:
+            return is_words(kind)
         if name in self.text:
-            return is_text(kind)
+            return is_text(kind) or (name == self.per_word and is_words(kind))
+        if name in self.series:
+            return is_series(kind)
         return is_named(kind) if name in self.categories else is_supported(kind)
 
     def _scaled(self, pixels: torch.Tensor) -> torch.Tensor:

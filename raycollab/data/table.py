@@ -7,6 +7,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import chain
 from typing import ClassVar, Self
 
 import numpy as np
@@ -16,6 +17,7 @@ import torch
 from pyarrow import fs
 
 from raycollab.data.base import Opened, Source
+from raycollab.data.categories import is_named, names_in
 from raycollab.data.columns import LABEL, Columns
 from raycollab.data.decoding import Columned
 from raycollab.data.files import find_files
@@ -102,7 +104,8 @@ class Table(Columned):
         if names is None:
             tolerant = replace(self, bad_rows="skip")
             return self._whole([tolerant.columns_of(part)[0] for part in self.stored()])
-        wanted = [self.label if name == LABEL and self.label else name for name in names if self.label or name != LABEL]
+        labelled = bool(self.label) and not self.per_word
+        wanted = [self.label if name == LABEL and self.label else name for name in names if labelled or name != LABEL]
         some = [self.label] if self.label else []  # a column to count rows by, where none is asked for
         parts = self.stored(lambda schema, file: self.present(wanted or some or schema.names[:1], schema, file))
         keys: Columns = {ROW: torch.arange(sum(part.table.num_rows for part in parts))}
@@ -110,6 +113,19 @@ class Table(Columned):
             column = pa.chunked_array([chunk for part in parts for chunk in part.table[name].chunks])
             keys[LABEL if name == self.label else name] = torch.from_numpy(self.key_of(name, column).copy())
         return keys
+
+    def categories_of(self, column: str) -> tuple[str, ...]:
+        """All names in a column, sorted, as `categories` takes them; only that column is read.
+
+        An experiment fixes the names for all parties: ask a file that holds all that there are, and write them down.
+
+        Raises: DataError if there is no such column, or it holds no names.
+        """
+        parts = self.stored(lambda schema, file: self.present([column], schema, file))
+        held = pa.chunked_array([chunk for part in parts for chunk in part.table[column].chunks])
+        if not is_named(held.type):
+            raise DataError(f"{self.describe()}: column {column!r} holds {held.type}, which are no names")
+        return names_in(held)
 
     def tolerant(self) -> Self:
         """The same rows, with those that cannot be used skipped."""
@@ -166,8 +182,8 @@ class Table(Columned):
         Raises: DataError for a bad row, unless such rows are skipped.
         """
         columns, bad = Columns(), dict[int, str]()
-        for name in part.table.column_names:
-            decoded = self.decode_column(name, part.table[name])
+        decoded_by_name = [self.decoded(name, part.table) for name in part.table.column_names]
+        for name, decoded in chain.from_iterable(each.items() for each in decoded_by_name):
             for place, reason in sorted(decoded.bad.items()):
                 message = f"{part.file}: column {name!r}: row {part.numbers[place]} {reason}"
                 if self.bad_rows == "error":
@@ -229,6 +245,13 @@ class Table(Columned):
                     f"bring them to one, or read the files as sources of their own"
                 )
         return {name: torch.cat([part[name] for part in parts if len(part[name])]) for name in parts[0]}
+
+
+def table_within(source: Source | None) -> Table | None:
+    """The table that a source reads, be it through a Holdout, a Part or another one that changes it; None if none."""
+    while source is not None and not isinstance(source, Table):
+        source = getattr(source, "source", None)
+    return source
 
 
 @lru_cache(maxsize=2)

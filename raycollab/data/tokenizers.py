@@ -1,6 +1,7 @@
 """How text becomes tokens. A value that the experiment fixes: no party may count its own characters."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
@@ -10,7 +11,7 @@ import numpy as np
 
 from raycollab.config import Settings, require
 from raycollab.errors import DataError
-from raycollab.places import candidates, find_folder
+from raycollab.places import find_folder, not_found
 
 _PRINTABLE = "\n" + "".join(map(chr, range(ord(" "), ord("~") + 1)))
 _EXCERPT = 20
@@ -30,6 +31,40 @@ class Tokenizer(Settings, ABC):
 
         Raises: DataError that begins with `where` for what has no token.
         """
+
+    def encode_rows(self, texts: Sequence[str], length: int) -> list[np.ndarray | DataError]:
+        """At most `length` tokens of each text by itself, with the marks of beginning and end if there are such.
+
+        A text that has no tokens gives the error that says why.
+        """
+        return [self._row(text, length) for text in texts]
+
+    def encode_words(self, texts: Sequence[Sequence[str]], length: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """The same for texts that are cut in words: the tokens, and the place of the word of each, -1 for marks.
+
+        Raises: DataError if the tokenizer cannot tell where words are.
+        """
+        del texts, length
+        raise DataError(
+            f"{type(self).__name__} does not tell which word a token is of, which labels per word need: use "
+            f"PretrainedTokenizer('FOLDER')"
+        )
+
+    @property
+    def mask_token(self) -> int:
+        """The token that hides others; one more than there are, if the tokenizer has none of its own."""
+        return self.vocab_size
+
+    @property
+    def marks(self) -> tuple[int, ...]:
+        """Tokens that stand for no text, such as those of beginning and end."""
+        return ()
+
+    def _row(self, text: str, length: int) -> np.ndarray | DataError:
+        try:
+            return self.encode(text, "")[:length]
+        except DataError as error:
+            return error
 
     @abstractmethod
     def decode(self, tokens: list[int]) -> str:
@@ -104,32 +139,71 @@ class Bytes(Tokenizer):
 
 @dataclass(frozen=True)
 class PretrainedTokenizer(Tokenizer):
-    """A tokenizer of transformers from a folder of this machine; it adds no marks of beginning and end.
+    """A tokenizer of transformers, such as that of a model; rows get its marks of beginning and end, windows do not.
 
     Args:
-        path: Folder with tokenizer.json; a relative one that does not exist is also looked for under $RAYCOLLAB_DATA.
-    Raises: DataError where it is used, if there is no such folder or it holds no tokenizer.
+        path: Folder with tokenizer.json, or `package:NAME/FOLDER` inside an installed package; a relative one that does
+            not exist is also looked for under $RAYCOLLAB_DATA. A name of the Hugging Face Hub is found in this
+            machine's cache of it.
+        download: Fetch a name of the Hub that is not in the cache.
+    Raises: DataError where it is used, if it is not found or no tokenizer.
     """
 
     path: str
+    download: bool = False
 
     def __post_init__(self) -> None:
-        require(bool(self.path), "PretrainedTokenizer.path", self.path, "must name a folder")
+        require(bool(self.path), "PretrainedTokenizer.path", self.path, "must name a folder, or a model of the Hub")
 
     @property
     def vocab_size(self) -> int:
         """Kinds of tokens, added ones with them."""
-        return len(_loaded(self.path))
+        return len(self._loaded)
+
+    @property
+    def mask_token(self) -> int:
+        """Its own mask; one more than there are tokens if it has none."""
+        own = self._loaded.mask_token_id
+        return self.vocab_size if own is None else own
+
+    @property
+    def marks(self) -> tuple[int, ...]:
+        """What it calls special tokens."""
+        return tuple(self._loaded.all_special_ids)
 
     def encode(self, text: str, where: str) -> np.ndarray:
-        """What the tokenizer makes of the text."""
+        """What the tokenizer makes of the text, without marks."""
         del where
-        ids = _loaded(self.path)(text, add_special_tokens=False, verbose=False).input_ids
+        ids = self._loaded(text, add_special_tokens=False, verbose=False).input_ids
         return np.array(ids, np.int32)
+
+    def encode_rows(self, texts: Sequence[str], length: int) -> list[np.ndarray | DataError]:
+        """All texts at once, which the tokenizer works through in its own code; the mark of the end is kept."""
+        rows = self._loaded(list(texts), **_cut(length)).input_ids if texts else []
+        return [np.array(row, np.int32) for row in rows]
+
+    def encode_words(self, texts: Sequence[Sequence[str]], length: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Tokens and the words they are of; only tokenizers with a tokenizer.json tell."""
+        if not texts:
+            return []
+        if not self._loaded.is_fast:
+            return super().encode_words(texts, length)
+        found = self._loaded([list(words) for words in texts], is_split_into_words=True, **_cut(length))
+        words = [[-1 if word is None else word for word in found.word_ids(row)] for row in range(len(texts))]
+        rows = zip(found.input_ids, words, strict=True)
+        return [(np.array(ids, np.int32), np.array(places, np.int64)) for ids, places in rows]
 
     def decode(self, tokens: list[int]) -> str:
         """What the tokenizer makes of the tokens."""
-        return _loaded(self.path).decode(tokens)
+        return str(self._loaded.decode(tokens))
+
+    @property
+    def _loaded(self) -> Any:
+        return _load(self.path, self.download)
+
+
+def _cut(length: int) -> dict[str, Any]:
+    return {"truncation": True, "max_length": length, "verbose": False}
 
 
 def _code_points(text: str) -> np.ndarray:
@@ -146,16 +220,18 @@ def _table(alphabet: str) -> np.ndarray:
 
 
 @lru_cache(maxsize=2)
-def _loaded(path: str) -> Any:
+def _load(path: str, download: bool) -> Any:
     folder = find_folder(path)
-    if folder is None:
-        raise DataError(
-            f"PretrainedTokenizer.path={path!r}: no folder there; tried: {', '.join(candidates(path))}: put the "
-            f"tokenizer's folder, with tokenizer.json, at one of these on every node that reads text with it"
-        )
     transformers = import_module("transformers")  # a second or two that sources of numbers need not pay
     try:
-        return transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
+        return transformers.AutoTokenizer.from_pretrained(folder or path, local_files_only=not download)
+    except (OSError, ValueError, KeyError, TypeError) as error:
         reason = " ".join(str(error).split())
-        raise DataError(f"{folder}: holds no tokenizer that transformers can load: {reason}") from error
+        if folder is not None:
+            raise DataError(f"{folder}: holds no tokenizer that transformers can load: {reason}") from error
+        if download:
+            raise DataError(f"PretrainedTokenizer.path={path!r}: not had from the Hub: {reason}") from error
+        where = not_found(path, "the tokenizer's folder, with tokenizer.json,")
+        raise DataError(
+            f"PretrainedTokenizer.path={path!r}: {where}, or set download=True where the Hub can be reached"
+        ) from error

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from raycollab.misfit import input_names
 from raycollab.quality.confident import NUM_NEIGHBOURS, label_errors, out_of_sample
 from raycollab.quality.neighbours import features
 from raycollab.task import Task
@@ -59,8 +60,8 @@ def _kappa(labels: Tensor, others: Tensor, num_classes: int) -> float:
 
 
 def inputs_of(columns: Mapping[str, Tensor], task: Task) -> dict[str, Tensor]:
-    """The columns that the task's model is given: the one that it names, or all but its label."""
-    name = getattr(task, "inputs", None)
-    if isinstance(name, str) and name in columns:
-        return {name: columns[name]}
+    """The columns that the task's model is given: those that it names, or all but its label."""
+    names = input_names(task)
+    if names and all(name in columns for name in names):
+        return {name: columns[name] for name in names}
     return {key: column for key, column in columns.items() if key != getattr(task, "label", None)}

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,22 +11,24 @@ from torch.nn import functional
 from raycollab.config import require
 from raycollab.data import WEIGHT
 from raycollab.errors import DataError, ModelError
-from raycollab.metrics import Average, Confusion, RankCounts, Statistics
+from raycollab.metrics import Average, CalibrationBins, Confusion, RankCounts, Statistics
 from raycollab.models.base import Model
 from raycollab.spec import ParamSpec
 from raycollab.task import Fingerprint, Task
+from raycollab.tasks.augmentation import Augmentation
 from raycollab.tasks.features import head_inputs
+from raycollab.tasks.inputs import check_names, finite_rows, names_of, taken
 from raycollab.types import Batch
 
 
 @dataclass(frozen=True)
 class Classification(Task):
-    """Cross-entropy over class logits; accuracy, precision, recall, F1, and AUC for two classes.
+    """Cross-entropy over class logits; accuracy, precision, recall, F1, calibration error, and AUC for two classes.
 
     Args:
         net: Makes a module: inputs [b, ...] -> logits [b, num_classes].
         num_classes: Labels are 0 .. num_classes - 1.
-        inputs: Column that the module is given.
+        inputs: Column that the module is given, or several, which it is given beside each other as floats [b, k].
         label: Column of labels [n], whole numbers of an integer type.
         label_smoothing: Share of the target spread over all classes, in [0, 1).
         bad_rows: "error" refuses a shard with a NaN or infinity among its inputs, "drop" leaves such rows out and
@@ -34,7 +37,7 @@ class Classification(Task):
 
     net: Model
     num_classes: int
-    inputs: str = "features"
+    inputs: str | tuple[str, ...] = "features"
     label: str = "label"
     label_smoothing: float = 0.0
     bad_rows: str = "error"
@@ -50,6 +53,9 @@ class Classification(Task):
             else "must be a recipe such as rc.models.MLP(64, 10) or rc.models.Module('package.module:Name')"
         )
         require(isinstance(self.net, Model), f"{type(self).__name__}.net", self.net, accepted)
+        if not isinstance(self.inputs, str):
+            object.__setattr__(self, "inputs", tuple(self.inputs))
+        require(bool(self.inputs), f"{type(self).__name__}.inputs", self.inputs, "must name a column")
         require(self.num_classes >= 2, "num_classes", self.num_classes, "must be >= 2")
         require(0 <= self.label_smoothing < 1, "label_smoothing", self.label_smoothing, "must be in [0, 1)")
         require(self.bad_rows in ("error", "drop"), "bad_rows", self.bad_rows, "must be 'error' or 'drop'")
@@ -60,14 +66,37 @@ class Classification(Task):
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Mean cross-entropy, of examples times their weights if they have any []."""
-        outputs = model(batch[self.inputs])
+        outputs = self.outputs(model, self.shown(model, batch))
         if WEIGHT in batch:
             return self.losses(outputs, batch).mean()
         return functional.cross_entropy(outputs, batch[self.label].long(), label_smoothing=self.label_smoothing)
 
+    def outputs(self, model: nn.Module, inputs: Tensor) -> Tensor:
+        """What the model makes of inputs [b, num_classes].
+
+        Raises: ModelError if that has another shape.
+        """
+        output = self.called(model, inputs)
+        logits: Tensor = getattr(output, "logits", output)  # as models of transformers return them
+        if logits.ndim != 2 or logits.shape[1] != self.num_classes:
+            raise ModelError(
+                f"the model's output has shape {list(logits.shape)}; "
+                f"num_classes={self.num_classes} needs [{len(inputs)}, {self.num_classes}]"
+            )
+        return logits
+
+    def called(self, model: nn.Module, inputs: Tensor) -> Any:
+        """Give the model its inputs."""
+        return model(inputs)
+
     def inputs_of(self, batch: Batch) -> Tensor:
-        """The column that the module is given."""
-        return batch[self.inputs]
+        """What the module is given: one column as it is, or several beside each other."""
+        return taken(batch, self.inputs)
+
+    def shown(self, model: nn.Module, batch: Batch) -> Tensor:
+        """What the module is given where it learns: `inputs_of`, unless a task changes it at random."""
+        del model
+        return self.inputs_of(batch)
 
     def losses(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Cross-entropy of each example, times its weight if it has one [b]."""
@@ -90,12 +119,12 @@ class Classification(Task):
 
     def logits(self, model: nn.Module, batch: Batch) -> Tensor:
         """The model's output [b, num_classes]."""
-        return model(batch[self.inputs]).float()
+        return self.outputs(model, self.inputs_of(batch)).float()
 
     def features(self, model: nn.Module, batch: Batch) -> Tensor:
         """What goes into the last nn.Linear of the model [b, f]."""
         with head_inputs(model) as seen:
-            model(batch[self.inputs])
+            self.outputs(model, self.inputs_of(batch))
         return seen()
 
     def loss_and_features(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -106,21 +135,19 @@ class Classification(Task):
 
     def count(self, batch: Batch) -> int:
         """Number of examples."""
-        return len(batch[self.inputs])
+        return len(batch[names_of(self.inputs)[0]])
 
     def statistics(self, model: nn.Module, batch: Batch) -> Statistics:
-        """Loss, confusion matrix and, for two classes, ranks of the scores."""
+        """Loss, confusion matrix, calibration and, for two classes, ranks of the scores."""
         labels = batch[self.label].long()
-        logits = model(batch[self.inputs]).float()
-        if logits.ndim != 2 or logits.shape[1] != self.num_classes:
-            raise ModelError(
-                f"the model's output has shape {list(logits.shape)}; "
-                f"num_classes={self.num_classes} needs [{len(labels)}, {self.num_classes}]"
-            )
+        logits = self.outputs(model, self.inputs_of(batch)).float()
         total = functional.cross_entropy(logits, labels, reduction="sum").item()
+        prediction = logits.argmax(1)
+        confidence = logits.softmax(1).amax(1).nan_to_num().clamp(0, 1)  # NaN of a net that diverged shows in the loss
         parts = {
             "loss": Average("loss", total, len(labels)),
-            "confusion": Confusion.of(labels.cpu(), logits.argmax(1).cpu(), self.num_classes),
+            "confusion": Confusion.of(labels.cpu(), prediction.cpu(), self.num_classes),
+            "calibration": CalibrationBins.of(confidence.cpu(), (prediction == labels).cpu()),
         }
         if self.num_classes == 2:
             parts["auc"] = RankCounts.of((logits[:, 1] - logits[:, 0]).nan_to_num().cpu(), labels.cpu())
@@ -128,13 +155,13 @@ class Classification(Task):
 
     def predict(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Columns "prediction" [b] and "probability" [b], that of the predicted class."""
-        probability, prediction = model(batch[self.inputs]).float().softmax(1).max(1)
+        probability, prediction = self.outputs(model, self.inputs_of(batch)).float().softmax(1).max(1)
         return {"prediction": prediction, "probability": probability}
 
     def fingerprint(self, spec: ParamSpec) -> Fingerprint:
         """Loss, metrics and exchanged names."""
         loss = "cross_entropy" if not self.label_smoothing else f"cross_entropy(label_smoothing={self.label_smoothing})"
-        metrics = ("loss", "accuracy", "precision", "recall", "f1") + (("auc",) if self.num_classes == 2 else ())
+        metrics = ("loss", "accuracy", "precision", "recall", "f1", "ece") + (("auc",) if self.num_classes == 2 else ())
         return Fingerprint(loss, metrics, tuple((entry.name, entry.shape) for entry in spec.params))
 
     def check(self, columns: Mapping[str, Tensor], where: str) -> Tensor:
@@ -143,9 +170,7 @@ class Classification(Task):
         Raises: DataError for a missing column, labels that are no whole numbers [n] or outside the range, or bad rows
             if `bad_rows` is "error".
         """
-        for name in (self.inputs, self.label):
-            if name not in columns:
-                raise DataError(f"{where}: the task needs column {name!r}; there are: {', '.join(sorted(columns))}")
+        check_names(columns, (*names_of(self.inputs), self.label), where)
         labels = columns[self.label]
         if labels.ndim != 1 or labels.is_floating_point():
             raise DataError(
@@ -159,20 +184,7 @@ class Classification(Task):
                 f"{where}: row {row} has label {int(labels[row])}, outside 0..{self.num_classes - 1} "
                 f"({int(outside.sum())} such rows); correct the labels or set num_classes"
             )
-        inputs = columns[self.inputs]
-        finite = (
-            torch.isfinite(inputs)[:, None].flatten(1).all(1)
-            if inputs.is_floating_point()
-            else torch.ones(len(inputs), dtype=torch.bool)
-        )
-        if self.bad_rows == "error" and not bool(finite.all()):
-            row = int((~finite).nonzero()[0])
-            raise DataError(
-                f"{where}: row {row} of column {self.inputs!r} holds NaN or infinity "
-                f"({int((~finite).sum())} such rows); "
-                f"clean the data, or set bad_rows='drop' to leave them out"
-            )
-        return finite
+        return finite_rows(columns, names_of(self.inputs), where, self.bad_rows)
 
     def coverage(self, columns: Mapping[str, Tensor]) -> str:
         """How many of the labels the data has."""
@@ -181,6 +193,31 @@ class Classification(Task):
 
 @dataclass(frozen=True)
 class ImageClassification(Classification):
-    """Classification of the column "image" [n, channels, height, width]."""
+    """Classification of the column "image" [n, channels, height, width].
+
+    Args:
+        augment: What becomes of images in training, one after another, drawn anew in every step; never in evaluation or
+            prediction. Agents then learn one at a time, each with its own draws.
+    """
 
     inputs: str = "image"
+    augment: tuple[Augmentation, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "augment", tuple(self.augment))
+        for each in self.augment:
+            accepted = "must hold augmentations such as rc.tasks.RandomCrop()"
+            require(isinstance(each, Augmentation), "ImageClassification.augment", each, accepted)
+
+    @property
+    def tells_losses(self) -> bool:
+        """Not with augmentations, whose draws are an agent's own."""
+        return not self.augment and super().tells_losses
+
+    def shown(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The images, augmented while the module trains."""
+        images = self.inputs_of(batch)
+        for augmentation in self.augment if model.training else ():
+            images = augmentation.apply(images)
+        return images

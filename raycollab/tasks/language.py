@@ -2,25 +2,27 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from raycollab.config import require
-from raycollab.errors import DataError, ModelError
-from raycollab.metrics import Average, Perplexity, Statistics
+from raycollab.errors import DataError
+from raycollab.metrics import Average
 from raycollab.models.base import Model
 from raycollab.spec import ParamSpec
-from raycollab.task import Fingerprint, Task
+from raycollab.task import Fingerprint
+from raycollab.tasks.token_prediction import TokenPrediction, check_logits
 from raycollab.types import Batch
 
 _UNITS = ("token", "character", "byte")
 
 
 @dataclass(frozen=True)
-class CausalLM(Task):
+class CausalLM(TokenPrediction):
     """Cross-entropy of the next token; perplexity, accuracy, and bits per character or byte where tokens are such.
 
     A batch holds windows of text; the net is given all tokens but the last of each and predicts all but the first.
@@ -43,54 +45,39 @@ class CausalLM(Task):
         accepted = "must be a recipe such as rc.models.GPT(vocab_size=65) or rc.models.Transformers('FOLDER')"
         require(isinstance(self.net, Model), "CausalLM.net", self.net, accepted)
         require(self.vocab_size >= 2, "CausalLM.vocab_size", self.vocab_size, "must be >= 2")
-        own = getattr(self.net, "vocab_size", self.vocab_size)
+        own = vars(self.net).get("vocab_size", self.vocab_size)  # a setting; a folder is not read here
         accepted = f"must be <= the net's own, {own}; take the tokenizer's for both"
         require(self.vocab_size <= own, "CausalLM.vocab_size", self.vocab_size, accepted)
         require(self.unit in _UNITS, "CausalLM.unit", self.unit, f"must be one of {_UNITS}")
 
-    def model(self) -> nn.Module:
-        """Build the model."""
-        return self.net.build()
-
-    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Mean cross-entropy of a token []."""
-        logits, targets = self._predicted(model, batch)
-        return functional.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
+    @property
+    def loss_name(self) -> str:
+        """Cross-entropy of the next token."""
+        return f"next_token_cross_entropy(vocab_size={self.vocab_size})"
 
     def count(self, batch: Batch) -> int:
         """Number of tokens that are predicted."""
         num_windows, length = batch[self.inputs].shape
         return num_windows * (length - 1)
 
-    def statistics(self, model: nn.Module, batch: Batch) -> Statistics:
-        """Sums over the predicted tokens."""
-        logits, targets = self._predicted(model, batch)
-        total = functional.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="sum").item()
-        right, num_tokens = int((logits.argmax(2) == targets).sum()), targets.numel()
-        parts = {
-            "loss": Average("loss", total, num_tokens),
-            "perplexity": Perplexity(total, num_tokens),
-            "accuracy": Average("accuracy", right, num_tokens),
-        }
-        if self.unit != "token":
-            parts["bits"] = Average(f"bits_per_{self.unit}", total / math.log(2), num_tokens)
-        return Statistics.of(parts)
+    def parts(self, total: float, right: int, num_tokens: int) -> dict[str, Any]:
+        """Those of every prediction of tokens, and bits where a token is a character or a byte."""
+        parts = super().parts(total, right, num_tokens)
+        if self.unit == "token":
+            return parts
+        return {**parts, "bits": Average(f"bits_per_{self.unit}", total / math.log(2), num_tokens)}
 
     def predict(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Columns "prediction" [b, t], the likeliest token after each, and "loss" [b], the mean over a window."""
-        logits, targets = self._predicted(model, batch)
+        logits, targets = self.predicted(model, batch)
         losses = functional.cross_entropy(logits.float().transpose(1, 2), targets, reduction="none")  # [b, t]
         return {"prediction": logits.argmax(2), "loss": losses.mean(1)}
 
     def fingerprint(self, spec: ParamSpec) -> Fingerprint:
         """Loss, metrics and exchanged names."""
         bits = () if self.unit == "token" else (f"bits_per_{self.unit}",)
-        exchanged = tuple((entry.name, entry.shape) for entry in spec.params)
-        return Fingerprint(
-            f"next_token_cross_entropy(vocab_size={self.vocab_size})",
-            ("loss", "perplexity", "accuracy", *bits),
-            exchanged,
-        )
+        found = super().fingerprint(spec)
+        return replace(found, metrics=(*found.metrics, *bits))
 
     def check(self, columns: Mapping[str, Tensor], where: str) -> Tensor:
         """All windows, bool [n].
@@ -121,15 +108,10 @@ class CausalLM(Task):
         """How long the windows are."""
         return f"windows of {columns[self.inputs].shape[1] - 1} tokens"
 
-    def _predicted(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+    def predicted(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         """Logits [b, t, c] and the tokens that came [b, t]."""
         tokens = batch[self.inputs].long()
         output = model(tokens[:, :-1])
-        logits = getattr(output, "logits", output)
-        targets = tokens[:, 1:]
-        if logits.ndim != 3 or logits.shape[:2] != targets.shape or logits.shape[2] < self.vocab_size:
-            raise ModelError(
-                f"the model's output has shape {list(logits.shape)}; vocab_size={self.vocab_size} needs "
-                f"[{', '.join(map(str, targets.shape))}, {self.vocab_size}] or wider"
-            )
+        logits, targets = getattr(output, "logits", output), tokens[:, 1:]
+        check_logits(logits, targets, self.vocab_size, f"vocab_size={self.vocab_size}")
         return logits, targets

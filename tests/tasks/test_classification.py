@@ -55,6 +55,15 @@ def test_metrics_by_hand():
     assert found["loss"] == pytest.approx(sum(losses) / 4)
 
 
+def test_calibration_by_hand():
+    """Sure of 3/4 twice, right once: 1/4 off. A net that diverged has no confidence, and its loss says so."""
+    found = statistics(passing(), [[math.log(3), 0.0], [0.0, math.log(3)]], [0, 0])
+    assert found["ece"] == pytest.approx(0.25, abs=1e-7)
+    diverged = statistics(passing(), [[math.nan, 0.0]], [0])
+    assert math.isnan(diverged["loss"])
+    assert 0 <= diverged["ece"] <= 1
+
+
 def test_auc_is_for_two_classes():
     assert "auc" not in statistics(passing(num_classes=3), [[1.0, 2.0, 3.0]], [2])
 

@@ -1,0 +1,29 @@
+"""Models one after another."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from raycollab.config import require
+from raycollab.models.base import Model
+
+
+@dataclass(frozen=True)
+class Sequential(Model):
+    """Models of which each is given what the one before it makes, such as a front end and a net for images.
+
+    Parameters are named by place: "1.0.weight" is the second model's "0.weight".
+
+    Example: `Sequential((LogMel(rate=8000, mels=32, hop_s=0.025), CNN(num_outputs=10, size=32)))`.
+    """
+
+    parts: tuple[Model, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "parts", tuple(self.parts))
+        good = bool(self.parts) and all(isinstance(part, Model) for part in self.parts)
+        require(good, "Sequential.parts", self.parts, "must be recipes of models, such as (LogMel(8000), CNN(10))")
+
+    def build(self) -> nn.Module:
+        """Make the module."""
+        return nn.Sequential(*(part.build() for part in self.parts))

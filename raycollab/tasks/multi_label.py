@@ -1,0 +1,153 @@
+"""Classification of examples that may have several labels at once, or none."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from raycollab.config import require
+from raycollab.data import LABEL, WEIGHT
+from raycollab.errors import DataError, ModelError
+from raycollab.metrics import Average, LabelCounts, MacroAUC, Statistics
+from raycollab.models.base import Model
+from raycollab.spec import ParamSpec
+from raycollab.task import Fingerprint, Task
+from raycollab.tasks.features import head_inputs
+from raycollab.tasks.inputs import check_names, finite_rows, names_of, taken
+from raycollab.types import Batch
+
+
+@dataclass(frozen=True)
+class MultiLabel(Task):
+    """Binary cross-entropy of each label; F1 by label, micro and macro, AUC, and the share of rows with all right.
+
+    Args:
+        net: Makes a module: inputs [b, ...] -> logits [b, num_labels].
+        num_labels: Labels of an example, each 0 or 1.
+        inputs: Column that the module is given, or several, which it is given beside each other as floats [b, k].
+        label: Column of labels [n, num_labels], 0 or 1: a list in each row of a file, or the columns of `stack`.
+        threshold: Probability from which a label is predicted, in (0, 1).
+        bad_rows: "error" refuses a shard with a NaN or infinity among its inputs, "drop" leaves such rows out and
+            counts them.
+    """
+
+    net: Model
+    num_labels: int
+    inputs: str | tuple[str, ...] = "features"
+    label: str = LABEL
+    threshold: float = 0.5
+    bad_rows: str = "error"
+
+    primary = ("f1_macro", True)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.inputs, str):
+            object.__setattr__(self, "inputs", tuple(self.inputs))
+        accepted = "must be a recipe such as rc.models.MLP(64, 5) or rc.models.Module('package.module:Name')"
+        require(isinstance(self.net, Model), "MultiLabel.net", self.net, accepted)
+        require(self.num_labels >= 1, "MultiLabel.num_labels", self.num_labels, "must be >= 1")
+        own = getattr(self.net, "num_outputs", self.num_labels)
+        require(
+            own == self.num_labels, "MultiLabel.num_labels", self.num_labels, f"must be the net's num_outputs={own}"
+        )
+        require(bool(self.inputs), "MultiLabel.inputs", self.inputs, "must name a column")
+        require(0 < self.threshold < 1, "MultiLabel.threshold", self.threshold, "must be in (0, 1)")
+        require(self.bad_rows in ("error", "drop"), "MultiLabel.bad_rows", self.bad_rows, "must be 'error' or 'drop'")
+
+    def model(self) -> nn.Module:
+        """Build the model."""
+        return self.net.build()
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Mean over examples and labels, of examples times their weights if they have any []."""
+        return self.losses(model(self.inputs_of(batch)), batch).mean()
+
+    def inputs_of(self, batch: Batch) -> Tensor:
+        """What the module is given: one column as it is, or several beside each other."""
+        return taken(batch, self.inputs)
+
+    def losses(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Mean over the labels of each example, times its weight if it has one [b]."""
+        targets = batch[self.label].to(outputs.dtype)
+        losses = functional.binary_cross_entropy_with_logits(outputs, targets, reduction="none").mean(1)
+        return losses * batch[WEIGHT] if WEIGHT in batch else losses
+
+    def logits(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The model's output [b, num_labels]."""
+        return model(self.inputs_of(batch)).float()
+
+    def features(self, model: nn.Module, batch: Batch) -> Tensor:
+        """What goes into the last nn.Linear of the model [b, f]."""
+        with head_inputs(model) as seen:
+            model(self.inputs_of(batch))
+        return seen()
+
+    def loss_and_features(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Both, of one forward pass."""
+        with head_inputs(model) as seen:
+            loss = self.loss(model, batch)
+        return loss, seen()
+
+    def count(self, batch: Batch) -> int:
+        """Number of examples."""
+        return len(batch[names_of(self.inputs)[0]])
+
+    def statistics(self, model: nn.Module, batch: Batch) -> Statistics:
+        """Loss, hits by label and ranks of the scores."""
+        targets, logits = batch[self.label], self.logits(model, batch)
+        if logits.shape != targets.shape:
+            raise ModelError(
+                f"the model's output has shape {list(logits.shape)}; num_labels={self.num_labels} needs "
+                f"[{len(targets)}, {self.num_labels}]"
+            )
+        total = self.losses(logits, {self.label: targets}).sum().item()
+        labels = torch.arange(self.num_labels).expand(len(targets), -1)  # [b, c]
+        scores, truth = logits.nan_to_num().cpu().flatten(), targets.cpu()
+        parts = {
+            "loss": Average("loss", total, len(targets)),
+            "labels": LabelCounts.of(truth, self._predicted(logits).cpu()),
+            "auc": MacroAUC.of(labels.flatten(), scores, truth.flatten(), truth.long().sum(0)),
+        }
+        return Statistics.of(parts)
+
+    def predict(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """Columns "prediction" [b, num_labels], 0 or 1, and "probability" [b, num_labels], that of a 1."""
+        logits = self.logits(model, batch)
+        return {"prediction": self._predicted(logits), "probability": logits.sigmoid()}
+
+    def fingerprint(self, spec: ParamSpec) -> Fingerprint:
+        """Loss, metrics and exchanged names."""
+        metrics = ("loss", "f1_micro", "f1_macro", "exact_match", "hamming", "auc")
+        exchanged = tuple((entry.name, entry.shape) for entry in spec.params)
+        return Fingerprint(f"binary_cross_entropy(num_labels={self.num_labels})", metrics, exchanged)
+
+    def check(self, columns: Mapping[str, Tensor], where: str) -> Tensor:
+        """Which rows can be learned from: those with finite inputs; bool [n].
+
+        Raises: DataError for a missing column, labels of another form or other than 0 and 1, or bad rows if `bad_rows`
+            is "error".
+        """
+        check_names(columns, (*names_of(self.inputs), self.label), where)
+        labels = columns[self.label]
+        if labels.ndim != 2 or labels.shape[1] != self.num_labels:
+            raise DataError(
+                f"{where}: column {self.label!r} holds shape {list(labels.shape)}; num_labels={self.num_labels} needs "
+                f"[{len(labels)}, {self.num_labels}]: a list of so many 0 and 1 in each row"
+            )
+        wrong = ((labels != 0) & (labels != 1)).nonzero()
+        if len(wrong):
+            row, place = wrong[0].tolist()
+            raise DataError(
+                f"{where}: row {row} has {labels[row, place].item()} for label {place} ({len(wrong)} such entries); "
+                f"every label is 0 or 1: correct them, or leave the rows out"
+            )
+        return finite_rows(columns, names_of(self.inputs), where, self.bad_rows)
+
+    def coverage(self, columns: Mapping[str, Tensor]) -> str:
+        """How many of the labels the data has examples of."""
+        return f"{int((columns[self.label] > 0).any(0).sum())} of {self.num_labels} labels"
+
+    def _predicted(self, logits: Tensor) -> Tensor:
+        return (logits.sigmoid() >= self.threshold).long()
