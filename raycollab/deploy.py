@@ -1,5 +1,6 @@
 """Save a trained model, load it again, and use it: safetensors and a JSON recipe; nothing is unpickled."""
 
+import copy
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
@@ -13,19 +14,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from raycollab.checkpoint import RunFolder, load_state
 from raycollab.data import CSV, LABEL, Arrow, JSONLines, Parquet, Shard, Source, Table
 from raycollab.errors import ConfigError, DataError, ModelError, RunFolderError
 from raycollab.metrics import Statistics
-from raycollab.misfit import described, explained, inputs_of
+from raycollab.misfit import described, explained, input_names, inputs_of
+from raycollab.own_part import OwnPart
 from raycollab.recipe import from_plain, to_plain
 from raycollab.storage import Storage
-from raycollab.task import Task
+from raycollab.task import Adapts, Task
 from raycollab.types import Batch
 
 AS_IT_IS = Parquet("data.parquet")  # no shapes, no scaling
 _WEIGHTS, _CONFIG, _CARD = "model.safetensors", "config.json", "README.md"
-_RESULT = "result.json"  # written after the model
 _BATCH = 1024
 
 
@@ -46,13 +46,15 @@ class TrainedModel:
     def source(self, data: str, *, labelled: bool = True) -> Source:
         """A file with the task's columns, read as the model was trained to read it; its name says in which format."""
         label = getattr(self.task, "label", "label") if labelled else None
-        name = getattr(self.task, "inputs", None)
-        columns = self.reader.stack.get(name, (name,)) if isinstance(name, str) else None
+        parts = [self.reader.stack.get(name, (name,)) for name in input_names(self.task)]
+        columns = tuple(name for names in parts for name in names) or None
         own = self.reader.label
         categories = {name: known for name, known in self.reader.categories.items() if labelled or name != own}
+        shapes = {name: shape for name, shape in (self.reader.shapes or {}).items() if labelled or name != own} or None
         bad_rows = self.reader.bad_rows if labelled else "error"  # a prediction for each row, or none
-        reader = _in_format(self.reader, data)
-        return replace(reader, path=data, columns=columns, label=label, categories=categories, bad_rows=bad_rows)
+        text = {name: length for name, length in self.reader.text.items() if labelled or name in (columns or (name,))}
+        reader = replace(_in_format(self.reader, data), path=data, columns=columns, label=label, bad_rows=bad_rows)
+        return replace(reader, categories=categories, text=text, shapes=shapes)
 
     def predict(self, columns: Mapping[str, Tensor | np.ndarray]) -> dict[str, Tensor]:
         """Predictions for all rows of these columns: names to [n] or [n, c].
@@ -73,6 +75,27 @@ class TrainedModel:
                     outputs.setdefault(name, []).append(values)
         return {name: torch.cat(parts) for name, parts in outputs.items()}
 
+    def adapt(
+        self, support: Source | Mapping[str, Tensor | np.ndarray], learner: Adapts | None = None
+    ) -> "TrainedModel":
+        """A model adapted to a new party's few examples; this one stays as it is.
+
+        Args:
+            support: The examples with their labels, where they are or as columns.
+            learner: The one that the model was trained by; None takes that of its MetaTask.
+        Raises: ConfigError if nothing says how; DataError for examples that the task refuses, or that lead nowhere.
+        """
+        learner = learner or getattr(self.task, "learner", None)
+        if learner is None or not hasattr(learner, "adapted"):
+            said = "nothing says how" if learner is None else f"{type(learner).__name__} only trains"
+            raise ConfigError(f"adapt: {said}; give learner=, such as rc.MAML(lr=0.1, steps=5)")
+        where = support.describe() if isinstance(support, Source) else "support"
+        given = self._tensors(support.read() if isinstance(support, Source) else support)
+        task: Task = getattr(self.task, "task", self.task)  # what a MetaTask judges after adaptation
+        good = task.check(given, where)
+        columns = {name: column[good] for name, column in given.items()}
+        return replace(self, module=learner.adapted(task, copy.deepcopy(self.module), columns), task=task)
+
     def _tensors(self, columns: Mapping[str, Tensor | np.ndarray]) -> dict[str, Tensor]:
         """The columns as tensors, float64 in the model's own type."""
         needed = getattr(self.task, "inputs", None)
@@ -81,8 +104,9 @@ class TrainedModel:
                 f"predict: got a {type(columns).__name__}, and needs columns by name: "
                 f"{{{needed or 'NAME'!r}: ...}} of {self._needed()}"
             )
-        if isinstance(needed, str) and needed not in columns:
-            raise DataError(f"predict: no column {needed!r}; there are: {', '.join(columns)}; give {self._needed()}")
+        for name in input_names(self.task):
+            if name not in columns:
+                raise DataError(f"predict: no column {name!r}; there are: {', '.join(columns)}; give {self._needed()}")
         dtype = self._dtype()
         tensors = {name: _tensor(name, column) for name, column in columns.items()}
         return {name: t.to(dtype) if t.dtype == torch.float64 else t for name, t in tensors.items()}
@@ -140,8 +164,9 @@ def load_model(
 
     Args:
         path: A local path or any pyarrow.fs URI.
-        task: The task, for models whose recipe could not be written or is of an untrusted package.
-        agent: Put this agent's private part, as the run folder's newest checkpoint has it, over the common model.
+        task: The task, for models whose recipe could not be written or is of an untrusted package; with an agent that
+            has a task of its own, that one.
+        agent: The model of this agent, with its private part as the run folder's newest checkpoint has it.
         trusted: Packages beside raycollab that the recipe may import from.
     Raises: RunFolderError if there is no model; ConfigError for a recipe that may not be imported, or an agent that is
         unknown or has nothing private; ModelError if the weights do not fit.
@@ -156,6 +181,11 @@ def load_model(
         config, weights = json.loads(folder.read_bytes(_CONFIG)), load(folder.read_bytes(_WEIGHTS))
     except (ValueError, SafetensorError) as error:
         raise RunFolderError(f"{folder.uri} is damaged: {error}; copy it again, or train it again") from error
+    own = None if agent is None else OwnPart.read(path, agent)
+    reader = from_plain(config["reader"]) if config.get("reader") else AS_IT_IS
+    if own is not None and own.has_task:
+        task = task or own.task(trusted)
+        return TrainedModel(own.model(task.model, weights).eval(), task, own.reader(trusted) or reader)
     if task is None:
         recipe = config["task"]
         if recipe is None:
@@ -163,10 +193,24 @@ def load_model(
         task = from_plain(recipe, trusted=trusted)
     module = task.model()
     _load_weights(module, weights, folder.uri)
-    if agent is not None:
-        _load_private(module, RunFolder.open(path), agent)
-    reader = from_plain(config["reader"]) if config.get("reader") else AS_IT_IS
+    if own is not None:
+        own.put_into(module)
     return TrainedModel(module.eval(), task, reader)
+
+
+def own_test(path: str, agent: str, trusted: tuple[str, ...]) -> Source | None:
+    """An agent's own test set; None if it has none, and is scored on the shared one.
+
+    Raises: ConfigError if it has none and a task of its own, for which the shared one is not.
+    """
+    own = OwnPart.read(path, agent)
+    test = own.test(trusted)
+    if test is None and own.has_task:
+        raise ConfigError(
+            f"{own.where}: agent {agent!r} has a task of its own and no test set that a file names (Agent.test); "
+            f"give labelled rows, with --data"
+        )
+    return test
 
 
 def predict_file(model: TrainedModel, data: str, out: str) -> int:
@@ -182,7 +226,8 @@ def predict_file(model: TrainedModel, data: str, out: str) -> int:
     _refuse_non_finite(columns, data)
     predictions = model.predict(columns)
     arrays = {
-        name: values.numpy() if values.ndim == 1 else list(values.numpy()) for name, values in predictions.items()
+        name: values.numpy() if values.ndim == 1 else list(values.numpy()) if values.ndim == 2 else values.tolist()
+        for name, values in predictions.items()
     }
     table = pa.table(arrays)
     storage, slash, name = out.rpartition("/")
@@ -237,38 +282,6 @@ def _stored_names(state: Mapping[str, Tensor]) -> list[str]:
             (tensor.data_ptr() if tensor.numel() else id(tensor), tuple(tensor.shape), tensor.stride()), name
         )
     return list(seen.values())
-
-
-def _load_private(module: nn.Module, folder: RunFolder, agent: str) -> None:
-    """Copy an agent's private part of the newest checkpoint into a module."""
-    found = folder.latest_checkpoint()
-    if found is None:
-        raise RunFolderError(f"{folder.path} holds no checkpoint, and so nothing of agent {agent!r}")
-    index, driver = found
-    members = driver["roster"]["members"]
-    if agent not in members:
-        raise ConfigError(f"{folder.path}: there is no agent {agent!r}; its agents: {', '.join(members)}")
-    rounds = folder.read_json(_RESULT)["rounds"] if folder.storage.exists(_RESULT) else 0
-    if rounds != index:
-        raise RunFolderError(
-            f"{folder.path}: its model is of round {rounds}, and what agent {agent!r} has for itself of round {index}: "
-            f"the run goes on; wait until it has ended, or let `raycollab resume {folder.path}` end it"
-        )
-    kept = load_state(folder.agents_of(index), agent)
-    private = kept["state"]["private"] if kept else None
-    if not private:
-        raise ConfigError(
-            f"{folder.path}: agent {agent!r} has no private part in the checkpoint of round {index}: nothing was kept "
-            f"out of the exchange, or it has not taken part yet; load the common model, without agent="
-        )
-    state = module.state_dict()
-    for name, tensor in private.items():
-        if name not in state or state[name].shape != tensor.shape:
-            raise ModelError(
-                f"{folder.path}: agent {agent!r} has its own {name!r} of shape {list(tensor.shape)}, which the task's "
-                f"model has not; it has a task of its own"
-            )
-        state[name].copy_(tensor)
 
 
 def _load_weights(module: nn.Module, weights: Mapping[str, Tensor], where: str) -> None:

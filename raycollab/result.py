@@ -5,13 +5,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from torch import Tensor
+
 from raycollab.checkpoint import RunFolder
 from raycollab.config import RunConfig
+from raycollab.data import Source
 from raycollab.deploy import TrainedModel, load_model
-from raycollab.metrics import Confusion, Statistics
-from raycollab.report import classification_report
+from raycollab.metrics import Confusion, LabelCounts, Statistics
+from raycollab.report import classification_report, spread
 from raycollab.stopping import Stopping
-from raycollab.task import Task
+from raycollab.task import Adapts, Task
 
 
 @dataclass(frozen=True)
@@ -55,9 +59,19 @@ class Result:
         """
         return load_model(self.path, task=task, agent=agent, trusted=trusted)
 
+    def adapt(
+        self,
+        support: Source | Mapping[str, Tensor | np.ndarray],
+        learner: Adapts | None = None,
+        *,
+        task: Task | None = None,
+    ) -> TrainedModel:
+        """The trained model, adapted to a new party's few examples: `TrainedModel.adapt` of `model(task)`."""
+        return self.model(task).adapt(support, learner)
+
     def report(self) -> str:
-        """The classification report on the shared set, or the metrics if the task is another."""
-        return statistics_report(self.statistics)
+        """The classification report on the shared set, or the metrics of other tasks; then how far agents are apart."""
+        return full_report(self.statistics, self.agents, self.primary)
 
     @property
     def checkpoint(self) -> str:
@@ -102,10 +116,16 @@ def ended_result(folder: RunFolder, run: RunConfig, task: Task) -> Result | None
     )
 
 
+def full_report(statistics: Statistics, agents: Sequence[Mapping[str, Any]], primary: tuple[str, bool]) -> str:
+    """Text on the shared set, and a line on the worst and the best agent, each on its validation rows and test set."""
+    lines = [line for split in ("val", "test") if (line := spread(agents, primary, split))]
+    return "\n".join([statistics_report(statistics), *(["", *lines] if lines else [])])
+
+
 def statistics_report(statistics: Statistics) -> str:
-    """Text on statistics: the classification report where there is a confusion matrix, then the metrics."""
-    confusion, metrics = statistics.get("confusion"), statistics.compute()
-    if isinstance(confusion, Confusion):
+    """Text on statistics: the classification report where classes or labels were counted, then the metrics."""
+    counts, metrics = statistics.get("confusion") or statistics.get("labels"), statistics.compute()
+    if isinstance(counts, Confusion):
         metrics.pop("accuracy", None)  # the report has it
     lines = "\n".join(f"{name:>20}  {value:.4f}" for name, value in metrics.items())
-    return f"{classification_report(confusion)}\n{lines}" if isinstance(confusion, Confusion) else lines
+    return f"{classification_report(counts)}\n{lines}" if isinstance(counts, Confusion | LabelCounts) else lines

@@ -40,6 +40,15 @@ def flatten(tree: Tree) -> tuple[dict[str, torch.Tensor], object]:
     return tensors, _skeleton(tree, (), tensors)
 
 
+def has_leaves(tree: Tree) -> bool:
+    """Whether there is anything in a tree but None and empty branches."""
+    if isinstance(tree, dict):
+        return any(has_leaves(value) for value in tree.values())
+    if isinstance(tree, list | tuple):
+        return any(has_leaves(value) for value in tree)
+    return tree is not None
+
+
 def unflatten(tensors: dict[str, torch.Tensor], skeleton: object) -> Tree:
     """Put together what `flatten` took apart; arrays share their memory with the tensors.
 

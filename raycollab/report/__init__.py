@@ -4,6 +4,7 @@ from raycollab.report.agents import DRIFTS, agent_table, drifting, flag_drift
 from raycollab.report.card import model_card, private_note
 from raycollab.report.classification import classification_report
 from raycollab.report.failures import first, listed, rejoined, start_error
+from raycollab.report.spread import spread
 
 __all__ = [
     "DRIFTS",
@@ -16,5 +17,6 @@ __all__ = [
     "model_card",
     "private_note",
     "rejoined",
+    "spread",
     "start_error",
 ]

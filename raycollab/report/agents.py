@@ -39,20 +39,20 @@ def agent_table(
     last column.
 
     Args:
-        rows: Values by column: agent, learner, examples, rounds, loss, val_METRIC, norm, seconds, bytes_sent, failures.
-            Other keys are not shown.
+        rows: Values by column: agent, learner, examples, rounds, loss, val_METRIC, test_METRIC, norm, seconds,
+            bytes_sent, failures. Other keys are not shown.
         primary: The task's primary metric, and whether higher is better.
         limit: Lines at most, those that drift first; None shows all agents.
     """
-    metric, known = f"val_{primary[0]}", list(_COLUMNS)
-    known.insert(known.index("norm"), metric)
+    known = list(_COLUMNS)
+    known[known.index("norm") : known.index("norm")] = [f"val_{primary[0]}", f"test_{primary[0]}"]
     columns = [column for column in known if any(column in row for row in rows)]
     if not any(row.get("failures") for row in rows):
         columns = [column for column in columns if column != "failures"]
     flagged = drifting(rows, primary)
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))  # fits 80 columns
     for column in columns:
-        heading = _HEADINGS.get(column, column.replace("val_", "val\n"))
+        heading = _HEADINGS.get(column, column.replace("val_", "val\n").replace("test_", "test\n"))
         table.add_column(heading, justify="left" if column in _TEXT_COLUMNS else "right", no_wrap=True)
     if flagged:
         table.add_column("note", no_wrap=True)

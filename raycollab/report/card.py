@@ -17,6 +17,7 @@ def model_card(
     rounds: int,
     report: str,
     private: Sequence[str] = (),
+    base: str = "",
 ) -> str:
     """Markdown: what the model does, who took part, how it scores.
 
@@ -29,14 +30,17 @@ def model_card(
         rounds: Rounds that were committed.
         report: Longer text on the shared test set.
         private: Names of what was not exchanged.
+        base: The model that it starts from, and its license; empty for fresh weights.
     """
     scores = "\n".join(f"| {metric} | {value:.4f} |" for metric, value in metrics.items())
     parties = "\n".join(f"| {card.agent} | {card.learner} | {card.summary} |" for card in cards)
     own = f"\n\n{private_note(private)}" if private else ""
+    started = f" It starts from {base}." if base else ""
+    examples = sum(card.examples for card in cards)
     return f"""# {name}
 
 {task}, trained by {len(cards)} agents in {rounds} rounds with raycollab. {num_params:,} parameters were exchanged; no
-agent's data left its host.{own}
+agent's data left its host.{started}{own}
 
 ## On the shared test set
 
@@ -53,6 +57,12 @@ agent's data left its host.{own}
 | agent | learner | data |
 |---|---|---|
 {parties}
+
+{examples:,} examples in all.
+
+## Intended use
+
+To be written by those who trained it: what it is for, for whom, and what it must not be used for.
 
 ## Use
 

@@ -1,0 +1,185 @@
+"""What a run folder holds of one agent: its recipe, its private part, and so its own model."""
+
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor, nn
+
+from raycollab.beginning import take_over
+from raycollab.by_name import listed
+from raycollab.checkpoint import RunFolder, load_state
+from raycollab.data import Source, Table, table_within
+from raycollab.determinism import seeded
+from raycollab.errors import ConfigError, ModelError, RunFolderError
+from raycollab.params import Exchange, FlatModel
+from raycollab.recipe import from_plain, only_in_python
+from raycollab.rng import derive_seed
+from raycollab.storage import Storage
+
+_EXPERIMENT = "experiment.yaml"
+_RESULT = "result.json"  # written after the model
+
+
+@dataclass(frozen=True)
+class OwnPart:
+    """What a run that has ended keeps of an agent.
+
+    Args:
+        agent: Its name.
+        where: The run folder.
+        round: Of the checkpoint.
+        private: Parameters and buffers that were not exchanged, by name; empty if it has none.
+        recipe: Its settings as plain data; empty if a population made it, and so without a task of its own.
+        experiment: The experiment as plain data.
+    """
+
+    agent: str
+    where: str
+    round: int
+    private: Mapping[str, Tensor]
+    recipe: Mapping[str, Any]
+    experiment: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, path: str, agent: str) -> "OwnPart":
+        """Read it from a run folder.
+
+        Raises: RunFolderError if the run has not ended; ConfigError if there is no such agent.
+        """
+        folder = RunFolder.open(path)
+        found = folder.latest_checkpoint()
+        if found is None:
+            raise RunFolderError(f"{folder.path} holds no checkpoint, and so nothing of agent {agent!r}")
+        index, driver = found
+        members = driver["roster"]["members"]
+        if agent not in members:
+            raise ConfigError(f"{folder.path}: there is no agent {agent!r}; its agents: {', '.join(members)}")
+        rounds = folder.read_json(_RESULT)["rounds"] if folder.storage.exists(_RESULT) else 0
+        if rounds != index:
+            raise RunFolderError(
+                f"{folder.path}: its model is of round {rounds}, and what agent {agent!r} has for itself of round "
+                f"{index}: the run goes on; wait until it has ended, or let `raycollab resume {folder.path}` end it"
+            )
+        kept = load_state(folder.agents_of(index), agent)
+        experiment = yaml.safe_load(folder.read_text(_EXPERIMENT))
+        recipe = driver["roster"]["joined"].get(agent, {}).get("agent") or _declared(experiment, agent)
+        private = (kept["state"]["private"] if kept else None) or {}
+        return cls(agent, folder.path, index, private, recipe.get("init_args", {}), experiment)
+
+    @property
+    def has_task(self) -> bool:
+        """Whether it brought a task of its own."""
+        return self.recipe.get("task") is not None
+
+    def task(self, trusted: tuple[str, ...]) -> Any:
+        """The task that it brought.
+
+        Raises: ConfigError if that has no plain form, or is of an untrusted package.
+        """
+        plain = self.recipe["task"]
+        if only_in_python(plain):
+            raise ConfigError(
+                f"{self.where}: the task of agent {self.agent!r} has no plain form, so the file cannot name it; "
+                f"pass task=..."
+            )
+        return from_plain(plain, trusted=trusted)
+
+    def test(self, trusted: tuple[str, ...]) -> Source | None:
+        """Its own test set; None if it has none, or one that stood only in memory."""
+        return self._source("test", trusted)
+
+    def reader(self, trusted: tuple[str, ...]) -> Table | None:
+        """How it reads files: its test set or its shard; None if neither is a table that a file names."""
+        return table_within(self._source("test", trusted) or self._source("shard", trusted))
+
+    def _source(self, name: str, trusted: tuple[str, ...]) -> Source | None:
+        plain = self.recipe.get(name)
+        return None if plain is None or only_in_python(plain) else from_plain(plain, trusted=trusted)
+
+    def put_into(self, module: nn.Module) -> None:
+        """Copy its private part over that of the common model.
+
+        Raises: ConfigError if it has none; ModelError if the module has no such parts.
+        """
+        if not self.private:
+            raise self._nothing("nothing was kept out of the exchange, or it")
+        state = module.state_dict()
+        for name, tensor in self.private.items():
+            if name not in state or state[name].shape != tensor.shape:
+                raise ModelError(
+                    f"{self.where}: agent {self.agent!r} has its own {name!r} of shape {list(tensor.shape)}, which the "
+                    f"task's model has not; pass the task that the run was trained with"
+                )
+            state[name].copy_(tensor)
+
+    def model(self, build: Callable[[], nn.Module], weights: Mapping[str, Tensor]) -> nn.Module:
+        """The model of its own task: the common parameters, its private part, and the rest as it began.
+
+        Args:
+            build: Makes the module.
+            weights: The common model's, by name.
+        Raises: ConfigError if it has not taken part yet; ModelError if these are not the weights of such a module.
+        """
+        run = self.experiment["run"]
+        with seeded(derive_seed(run["seed"], "model")):
+            module = build()
+        if run.get("start"):
+            take_over(module, run["start"])
+        flat = FlatModel(module, Exchange(**self.experiment["exchange"]), whole=False)
+        self._check("common", weights, {entry.name: entry.shape for entry in (*flat.spec.params, *flat.spec.buffers)})
+        wanted = {name: tuple(tensor.shape) for name, tensor in flat.private().items()}
+        if wanted and not self.private:
+            raise self._nothing("it")
+        self._check("own", self.private, wanted)
+        params, buffers = (
+            torch.cat([torch.zeros(0), *(weights[entry.name].reshape(-1).float() for entry in entries)])
+            for entries in (flat.spec.params, flat.spec.buffers)
+        )
+        flat.load(params, buffers)
+        flat.load_private(dict(self.private))
+        return deepcopy(flat.module)  # its parameters are tensors of their own again, no views
+
+    def _nothing(self, why: str) -> ConfigError:
+        return ConfigError(
+            f"{self.where}: agent {self.agent!r} has no private part in the checkpoint of round {self.round}: {why} "
+            f"has not taken part yet; load the common model, without agent="
+        )
+
+    def _check(self, which: str, there: Mapping[str, Tensor], wanted: Mapping[str, tuple[int, ...]]) -> None:
+        lacking = [name for name, shape in wanted.items() if name not in there or tuple(there[name].shape) != shape]
+        if lacking:
+            raise ModelError(
+                f"{self.where}: the {which} part of agent {self.agent!r} has no {listed(lacking)} of the shape that "
+                f"its task's model needs; pass the task that it was trained with"
+            )
+
+
+def handed_on(model: FlatModel, path: str, agent: str) -> dict[str, Tensor] | None:
+    """An agent's private part in a run that starts from a saved one: what it had there under equal names and shapes.
+
+    Args:
+        model: Of its task; the rest of its private part is initial.
+        path: The run's RunConfig.start; one that is only a model/ folder keeps nothing of agents.
+        agent: Its name, in both runs.
+    Returns: None if there is nothing to take over.
+    """
+    storage = Storage(path)
+    if not model.private() or not (storage.exists(_RESULT) and storage.exists(_EXPERIMENT)):
+        return None
+    folder = RunFolder(storage)
+    kept = load_state(folder.agents_of(folder.read_json(_RESULT)["rounds"]), agent)
+    model.load_private(None)
+    initial = model.private()
+    before = (kept["state"]["private"] if kept else None) or {}
+    same = [name for name, tensor in initial.items() if name in before and before[name].shape == tensor.shape]
+    return {**initial, **{name: before[name].to(initial[name]) for name in same}} if same else None
+
+
+def _declared(experiment: Mapping[str, Any], agent: str) -> Mapping[str, Any]:
+    """The recipe under which an experiment names an agent; empty if a population of another kind makes it."""
+    members = experiment["agents"].get("init_args", {}).get("members", ())
+    return next((each for each in members if each["init_args"]["name"] == agent), {})
