@@ -16,10 +16,12 @@ from raycollab.aggregation.fednova import FedNova
 from raycollab.aggregation.fisher_mean import FisherMean
 from raycollab.aggregation.geometric_median import GeometricMedian
 from raycollab.aggregation.krum import Krum
+from raycollab.aggregation.learned_weights import LearnedWeights
 from raycollab.aggregation.mean import Mean
 from raycollab.aggregation.median import Median
 from raycollab.aggregation.norm_bound import NormBound
-from raycollab.aggregation.pairwise import Node, PairwiseSum, total_of
+from raycollab.aggregation.objective import Objective
+from raycollab.aggregation.pairwise import Node, PairwiseSum, root, total_of
 from raycollab.aggregation.partial import Partial, add_up
 from raycollab.aggregation.per_group import PerGroup
 from raycollab.aggregation.product import Product
@@ -29,8 +31,9 @@ from raycollab.aggregation.slerp import Slerp
 from raycollab.aggregation.stack import Stack
 from raycollab.aggregation.task_arithmetic import TaskArithmetic
 from raycollab.aggregation.ties import Ties
+from raycollab.aggregation.tilted import Tilted
 from raycollab.aggregation.trimmed_mean import TrimmedMean
-from raycollab.aggregation.weighted_sum import WeightedSum
+from raycollab.aggregation.weighted_sum import Sum, WeightedSum, sum_of, terms_of
 from raycollab.aggregation.wrapper import Wrapper
 
 __all__ = [
@@ -50,10 +53,12 @@ __all__ = [
     "FisherMean",
     "GeometricMedian",
     "Krum",
+    "LearnedWeights",
     "Mean",
     "Median",
     "Node",
     "NormBound",
+    "Objective",
     "PairwiseSum",
     "Partial",
     "PerGroup",
@@ -63,11 +68,16 @@ __all__ = [
     "Rows",
     "Slerp",
     "Stack",
+    "Sum",
     "TaskArithmetic",
     "Ties",
+    "Tilted",
     "TrimmedMean",
     "WeightedSum",
     "Wrapper",
     "add_up",
+    "root",
+    "sum_of",
+    "terms_of",
     "total_of",
 ]

@@ -11,8 +11,10 @@ from typing import ClassVar, Self
 
 from torch import Tensor
 
+from raycollab.aggregation.objective import Objective
 from raycollab.aggregation.partial import Partial
 from raycollab.aggregation.weighted_sum import WeightedSum
+from raycollab.data import Source
 from raycollab.spec import Coverage, ParamSpec
 from raycollab.types import Round, State, Step, Update
 
@@ -37,6 +39,11 @@ class Aggregator(Step, ABC):
     def inner(self) -> "tuple[Aggregator, ...]":
         """The rules that it is made of, if it is."""
         return ()
+
+    @property
+    def sums(self) -> bool:
+        """Whether all that hosts send are weighted sums, which can be worked out slice by slice."""
+        return self.partial is WeightedSum
 
     @property
     def min_updates(self) -> int:
@@ -64,6 +71,15 @@ class Aggregator(Step, ABC):
     def bind(self, spec: ParamSpec) -> Self:
         """The rule for vectors of this form; override it in rules that go by parameters' names."""
         del spec
+        return self
+
+    def validates_on(self) -> Source | None:
+        """Data that only the driver opens, by which the rule judges merges; None if it judges none."""
+        return None
+
+    def judged(self, objective: Objective) -> Self:
+        """The rule with a way to judge merges, at the vectors of one round; for rules that validate."""
+        del objective
         return self
 
     def init(self, params: Tensor) -> State:

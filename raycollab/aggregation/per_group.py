@@ -45,6 +45,10 @@ class PerGroup(Aggregator):
         for pattern, rule in self.rules.items():
             if not isinstance(rule, Aggregator):
                 raise ConfigError(f"PerGroup.rules[{pattern!r}]={rule!r}: must be an Aggregator, such as Mean()")
+            if rule.validates_on() is not None:
+                raise ConfigError(
+                    f"PerGroup.rules[{pattern!r}]={rule!r}: it judges whole models: use it alone, per='group'"
+                )
 
     @property
     def needs(self) -> tuple[str, ...]:  # type: ignore[override]

@@ -8,7 +8,9 @@ from typing import Any, Self
 from torch import Tensor
 
 from raycollab.aggregation.base import Aggregator
+from raycollab.aggregation.objective import Objective
 from raycollab.aggregation.partial import Partial
+from raycollab.data import Source
 from raycollab.spec import Coverage, ParamSpec
 from raycollab.types import Round, State, Update
 
@@ -67,6 +69,14 @@ class Wrapper(Aggregator):
     def bind(self, spec: ParamSpec) -> Self:
         """The rule for vectors of this form."""
         return replace(self, rule=self.rule.bind(spec))  # type: ignore[type-var]
+
+    def validates_on(self) -> Source | None:
+        """As the rule does."""
+        return self.rule.validates_on()
+
+    def judged(self, objective: Objective) -> Self:
+        """The rule with a way to judge merges."""
+        return replace(self, rule=self.rule.judged(objective))  # type: ignore[type-var]
 
     def init(self, params: Tensor) -> State:
         """The rule's state."""

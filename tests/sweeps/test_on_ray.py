@@ -1,0 +1,137 @@
+"""Schedulers and searchers of Ray Tune, each in a whole sweep."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+import raycollab as rc
+from raycollab import cli
+from raycollab.checkpoint import RunFolder
+from raycollab.driver import Driver
+from raycollab.runtime.pool import LocalPool
+from raycollab.sweeps import resume_search, search
+from raycollab.sweeps.checks import checked
+from raycollab.sweeps.trial import at
+
+from .test_sweeps import experiment, settings, written
+
+pytestmark = [pytest.mark.ray, pytest.mark.long]
+LR = "agents.learners.0.lr"
+RATES = {LR: {"loguniform": [1e-3, 0.5]}}
+
+
+def committed(folder):
+    """Round and parameters of a run folder's newest checkpoint."""
+    version, state = RunFolder.open(str(folder)).latest_checkpoint()
+    return version, state["vectors"][str(version)]["params"]
+
+
+def continued(text, config, found, folder):
+    """Parameters after a run's folder was continued to its end, by itself, at these settings."""
+    shutil.copytree(found, folder)
+    going_on = at(text, config).resolved()
+    pool = LocalPool(going_on.session(), going_on.members(), going_on.layout(num_cpus=1), "cpu")
+    driver = Driver(going_on.plan(), pool, RunFolder.open(str(folder)))
+    driver.start()
+    while not driver.stop_reason:
+        driver.step()
+    return driver.vectors["params"]
+
+
+def test_population_based_training(tmp_path, ray_cluster):
+    """Of two trials the worse one goes on from the better one's model of round 2, with its own settings, bit for bit.
+
+    Both are paused at round 2 and, at the end, changed no more: settings and score of a row belong to each other.
+    """
+    base, asked = (
+        experiment("--run.num_rounds=4", f"--run.dir={tmp_path}"),
+        settings(space=RATES, scheduler="pbt", grace=2, seed=1),
+    )
+    sweep = search(base, asked)
+    (exploit,) = [json.loads(line) for line in (Path(sweep.path) / "pbt_global.txt").read_text().splitlines()]
+    changed = exploit[-1]
+    assert [row["rounds"] for row in sweep.rows] == [4, 4]
+    assert [row["agent_updates"] for row in sweep.rows] == [32, 32]
+    trials = {result.config[LR]: Path(result.path) for result in sweep.grid}
+    assert changed[LR] in trials
+    (better,) = [path for rate, path in trials.items() if rate != changed[LR]]
+    assert exploit[-2][LR] in trials
+    text, _, _ = checked(base, asked)
+    start, worse = better / "checkpoint_000001", trials[changed[LR]]
+    assert committed(start)[0] == 2
+    version, params = committed(sorted(worse.glob("checkpoint_*"))[-1])
+    assert version == 4
+    assert torch.equal(params, continued(text, changed, start, tmp_path / "changed"))
+    unchanged = continued(text, exploit[-2], start, tmp_path / "unchanged")
+    assert not torch.equal(params, unchanged)
+    assert torch.equal(committed(sorted(better.glob("checkpoint_*"))[-1])[1], unchanged)
+    assert resume_search(sweep.path).rows == sweep.rows
+
+
+def test_optuna(tmp_path, ray_cluster):
+    """Numbers, whole numbers and rules; it is resumed without trying anything again."""
+    pytest.importorskip("optuna")
+    space = {
+        "chain.2.beta": {"uniform": [0.0, 0.9]},
+        "agents.learners.0.epochs": {"randint": [1, 3]},
+        "chain.1": {"choice": [{"class_path": "Mean"}, {"class_path": "Median"}]},
+    }
+    base = experiment(f"--run.dir={tmp_path}")
+    sweep = search(base, settings(space=space, searcher="optuna", num_samples=4, max_concurrent=2))
+    assert [row["error"] for row in sweep.rows] == [""] * 4
+    assert len({row["settings"]["chain.2.beta"] for row in sweep.rows}) == 4
+    assert resume_search(sweep.path).rows == sweep.rows
+
+
+@pytest.mark.parametrize(
+    "how", [{"scheduler": "pbt", "space": RATES, "grace": 2}, {"searcher": "optuna", "max_concurrent": 1}]
+)
+def test_killed_and_resumed(how, tmp_path, ray_cluster):
+    """kill -9 in the middle: every trial is there and at its end after the resume."""
+    file = written(tmp_path, num_samples=3, **{"scheduler": "none", **how})
+    code = "import sys; from raycollab.cli import main; main(sys.argv[1:])"
+    command = [sys.executable, "-c", code, "tune", file, "--address", ray_cluster, "--run.num_rounds=4"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    folder = tmp_path / "sweep-001"
+    try:
+        deadline = time.monotonic() + 200
+        while sum(len(each.read_text().splitlines()) for each in folder.glob("*/result.json")) < 7:
+            assert time.monotonic() < deadline, "the sweep does not go on"
+            assert process.poll() is None
+            time.sleep(0.1)
+    finally:
+        process.kill()
+        process.wait()
+    sweep = resume_search(str(folder))
+    assert [row["rounds"] for row in sweep.rows] == [4, 4, 4]
+    assert [row["error"] for row in sweep.rows] == ["", "", ""]
+
+
+def test_the_command_compares(tmp_path, ray_cluster, capsys):
+    """A newcomer's way: a file, a table, the winner's file, and both results on the test set at equal cost."""
+    assert cli.main(["tune", written(tmp_path, scheduler="none", num_samples=1), "--compare"]) == 0
+    told = capsys.readouterr().out.partition("1 trials, 0 of them failed: 16 updates of agents")[2].splitlines()
+    assert told[2] == f"next: raycollab run {tmp_path}/sweep-001/winner.yaml"
+    for line, name in zip(told[3:5], ("winner", "default"), strict=True):
+        assert line.startswith(f"{name} on the test set, after 2 rounds: ")
+        assert "accuracy 0." in line
+
+
+def test_relative_paths_mean_what_they_mean_to_the_user(tmp_path, ray_cluster, monkeypatch):
+    """Tune gives each trial a working folder of its own; data is found from where the sweep was asked for."""
+    rows = rc.data.Holdout(rc.data.Digits("train"), "test", 0.2).read()
+    table = pa.table({"image": list(rows["image"].flatten(1).numpy()), "label": rows["label"].numpy()})
+    pq.write_table(table, tmp_path / "val.parquet")
+    monkeypatch.chdir(tmp_path)
+    sweep = search(
+        experiment(f"--run.dir={tmp_path}"), settings(validation=rc.data.Parquet("val.parquet"), num_samples=1)
+    )
+    assert sweep.rows[0]["error"] == ""
