@@ -11,6 +11,7 @@ from typing import Any
 import ray
 from ray.actor import ActorHandle
 from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
+from ray.util import list_named_actors
 
 from raycollab.agent import Agent
 from raycollab.announcement import NAMESPACE, announcement
@@ -21,6 +22,38 @@ from raycollab.types import AgentCard
 
 _CONTROL_S = 30.0  # for an answer that does not wait for a round
 _BETWEEN_ROUNDS_S = 3600.0  # for one that does
+
+
+def running(address: str) -> dict[str, dict[str, Any]]:
+    """The status of every run of a cluster, by its folder.
+
+    Raises: ClusterError if the cluster cannot be reached.
+    """
+    with cluster(address):
+        return {name: _asked(name, "status") for name in _drivers()}
+
+
+def ask(run: str, address: str, question: str, *arguments: Any) -> Any:
+    """What the driver of a run answers to `status` or `stop`, by the cluster, where its folder may not be seen.
+
+    Raises: ClusterError if the cluster cannot be reached or nobody runs it there, with the runs that there are.
+    """
+    with cluster(address):
+        drivers = _drivers()
+        if run not in drivers:
+            known = ", ".join(drivers) or "none"
+            raise ClusterError(f"{run}: nobody runs it on the cluster at {address}; runs there: {known}")
+        return _asked(run, question, *arguments)
+
+
+def _drivers() -> list[str]:
+    return sorted(each["name"] for each in list_named_actors(all_namespaces=True) if each["namespace"] == NAMESPACE)
+
+
+def _asked(run: str, question: str, *arguments: Any) -> Any:
+    with _explained(run):
+        driver = ray.get_actor(run, namespace=NAMESPACE)
+        return _answer(run, getattr(driver, question).remote(*arguments), _CONTROL_S)
 
 
 def status(run: str) -> dict[str, Any]:
@@ -37,28 +70,28 @@ def status(run: str) -> dict[str, Any]:
         state = folder.read_json("result.json")["stop_reason"] if ended else "not running"
         return {"round": rows[-1]["round"] if rows else 0, "state": state}
     with _driver(folder) as driver:
-        return _answer(folder, driver.status.remote(), _CONTROL_S)
+        return _answer(folder.path, driver.status.remote(), _CONTROL_S)
 
 
 def stop(run: str, grace_s: float = 0.0) -> None:
     """End a run after the round under way, which is given up if it takes longer than this; it can be resumed."""
     folder = RunFolder.open(run)
     with _driver(folder) as driver:
-        _answer(folder, driver.stop.remote(grace_s), _CONTROL_S)
+        _answer(folder.path, driver.stop.remote(grace_s), _CONTROL_S)
 
 
 def add_agent(run: str, agent: Agent) -> AgentCard:
     """Let an agent join a run after the round under way; see Driver.add_agent."""
     folder = RunFolder.open(run)
     with _driver(folder) as driver:
-        return _answer(folder, driver.add_agent.remote(agent), _BETWEEN_ROUNDS_S)
+        return _answer(folder.path, driver.add_agent.remote(agent), _BETWEEN_ROUNDS_S)
 
 
 def remove_agent(run: str, name: str) -> None:
     """Let an agent leave a run after the round under way; see Driver.remove_agent."""
     folder = RunFolder.open(run)
     with _driver(folder) as driver:
-        _answer(folder, driver.remove_agent.remote(name), _BETWEEN_ROUNDS_S)
+        _answer(folder.path, driver.remove_agent.remote(name), _BETWEEN_ROUNDS_S)
 
 
 @contextmanager
@@ -70,27 +103,26 @@ def _driver(folder: RunFolder) -> Iterator[ActorHandle]:
     found = announcement(folder)
     if found is None:
         raise ClusterError(f"{folder.path}: nobody runs it; `raycollab resume {folder.path}` continues it")
-    with _explained(folder), cluster(found.address):
+    with _explained(folder.path), cluster(found.address):
         yield ray.get_actor(found.name, namespace=NAMESPACE)
 
 
 @contextmanager
-def _explained(folder: RunFolder) -> Iterator[None]:
+def _explained(path: str) -> Iterator[None]:
     try:
         yield
     except RaycollabError:
         raise
     except (ValueError, RayActorError) as error:
         raise ClusterError(
-            f"{folder.path}: its driver is gone: {str(error).strip().splitlines()[0]}; "
-            f"`raycollab resume {folder.path}` continues it"
+            f"{path}: its driver is gone: {str(error).strip().splitlines()[0]}; `raycollab resume {path}` continues it"
         ) from error
 
 
-def _answer(folder: RunFolder, ref: Any, timeout_s: float) -> Any:
+def _answer(path: str, ref: Any, timeout_s: float) -> Any:
     try:
         return ray.get(ref, timeout=timeout_s)
     except RayTaskError as error:
         raise (error.cause or error) from None
     except GetTimeoutError as error:
-        raise ClusterError(f"{folder.path}: its driver did not answer within {timeout_s:.0f} s") from error
+        raise ClusterError(f"{path}: its driver did not answer within {timeout_s:.0f} s") from error

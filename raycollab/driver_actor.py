@@ -33,7 +33,10 @@ class DriverActor:
     def events(self) -> Iterator[Any]:
         """Start, run all rounds, finish."""
         self._driver = self._conduct.driver_on_ray(*self._parts, self._interruption)
-        yield from self._conduct.conduct(self._driver, self._began, self._commands)
+        telemetry = import_module("raycollab.runtime.telemetry").Telemetry(self._driver.folder.name)
+        for event in self._conduct.conduct(self._driver, self._began, self._commands):
+            telemetry.note(event)
+            yield event
 
     @ray.method(concurrency_group="control")
     def status(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 import ray
 from ray.actor import ActorHandle
 from ray.exceptions import RayActorError, RayTaskError
+from ray.util import remove_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from raycollab.announcement import NAMESPACE, announced
@@ -36,8 +37,9 @@ def ray_events(experiment: Experiment, folder: RunFolder, began: float, address:
     """
     with cluster(address) as may_grow:
         layout = experiment.layout(num_cpus())
-        placement = place(experiment.scaling, layout.num_hosts)
+        placement = place(experiment.scaling, layout.num_hosts, layout.names)
         wait_for_resources(placement, experiment.failure.start_timeout_s if may_grow else 0.0)
+        placement = placement.spread_out()
         specs = HostSpecs.put(layout, placement, experiment.session(), experiment.members())
         handles = [specs.start(host) for host in range(layout.num_hosts)]
         parts = [ray.put(part) for part in (experiment.plan(), specs, handles, folder)]
@@ -54,6 +56,8 @@ def ray_events(experiment: Experiment, folder: RunFolder, began: float, address:
         finally:
             for handle in handles:
                 ray.kill(handle)
+            if placement.group is not None:
+                remove_placement_group(placement.group)
 
 
 def _restarted(

@@ -78,11 +78,14 @@ def _examined(agent: str, source: Source, task: Task, hashes: frozenset[bytes], 
 
 
 def _asked(questions: Sequence[Callable[[], Answer]], experiment: Experiment, address: str | None) -> list[Answer]:
-    """The answers: of Ray tasks where a cluster is named, and else of this process, as all data is on this machine."""
+    """The answers: of Ray tasks if a cluster or parties' nodes are named; else of this process, as all data is here."""
     named = address or os.environ.get("RAY_ADDRESS")
-    if experiment.scaling.pool == "local" or not named:
+    if experiment.scaling.pool == "local" or not (named or experiment.scaling.on_party_nodes):
         return [question() for question in questions]
     timeout_s = experiment.failure.round_timeout_s
     on_ray = import_module("raycollab.runtime.ray_survey")
-    answers: list[Answer] = on_ray.ask_on_ray(questions, experiment.scaling, address=address, timeout_s=timeout_s)
+    agents = [agent.name for agent in experiment.members()]
+    answers: list[Answer] = on_ray.ask_on_ray(
+        questions, experiment.scaling, agents=agents, address=address, timeout_s=timeout_s
+    )
     return answers

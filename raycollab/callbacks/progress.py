@@ -130,7 +130,7 @@ def summarised(rows: Sequence[Mapping[str, Any]], learners: Mapping[str, str]) -
             {
                 key: row[key]
                 for key in row
-                if (key in ("examples", "loss", "norm") or key.startswith("val_")) and row[key] is not None
+                if (key in ("examples", "loss", "norm") or key.startswith(("val_", "test_"))) and row[key] is not None
             }
         )
     return list(agents.values())

@@ -15,7 +15,7 @@ from raycollab.determinism import fixed_threads, seeded
 from raycollab.errors import RaycollabError, UpdateError
 from raycollab.fused import Layer, Stacked, layers_of
 from raycollab.learners import JointLearner
-from raycollab.metrics import Statistics
+from raycollab.own_part import handed_on
 from raycollab.params import FlatModel
 from raycollab.rng import derive_seed
 from raycollab.runtime.layout import Block
@@ -24,7 +24,7 @@ from raycollab.runtime.sharing import Share, ShareResult
 from raycollab.storage import Storage
 from raycollab.task import Task
 from raycollab.tree import map_leaves
-from raycollab.types import AgentCard, AgentReport, Assignment, Failure, Round, Update
+from raycollab.types import AgentCard, AgentReport, Assignment, Failure, OwnScores, Round, Update
 
 _MOST_GUESTS = 256  # agents that are open though their home is on another host
 _Outcome = tuple[Partial, AgentReport] | Failure
@@ -69,7 +69,9 @@ class Host:
         task = agent.task or self._session.task
         try:
             model = self._model(task)
-            live = LiveAgent(agent, task, model, self._session.chain, self._session.seed)
+            start = self._session.start
+            handed = None if start is None else handed_on(model, start, agent.name)
+            live = LiveAgent(agent, task, model, self._session.chain, self._session.seed, handed)
             live.agree(self._offer)
             self._aggregator.check_coverage(self._offer.spec.coverage(model.spec))
             card = live.open()
@@ -99,7 +101,9 @@ class Host:
         for known, model in self._models:
             if known == task:
                 return model
-        model = build_model(task, self._session.exchange, self._session.seed, self._device, whole=False)
+        model = build_model(
+            task, self._session.exchange, self._session.seed, self._device, whole=False, start=self._session.start
+        )
         self._models.append((task, model))
         self._layers[model] = layers_of(model)
         return model
@@ -235,11 +239,9 @@ class Host:
         """
         self._stopped = (index, attempt, version)
 
-    def validate(
-        self, vectors: Mapping[str, Tensor], last_rounds: Mapping[str, int]
-    ) -> dict[str, Statistics | Failure]:
-        """Score vectors on the own validation split of each of these agents."""
-        outcomes: dict[str, Statistics | Failure] = {}
+    def validate(self, vectors: Mapping[str, Tensor], last_rounds: Mapping[str, int]) -> dict[str, OwnScores | Failure]:
+        """Score vectors on the own data of each of these agents."""
+        outcomes: dict[str, OwnScores | Failure] = {}
         here = {name: vector.to(self._device) for name, vector in vectors.items()}
         with fixed_threads(self._session.threads):
             for name, last_round in last_rounds.items():

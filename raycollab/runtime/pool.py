@@ -6,14 +6,13 @@ from dataclasses import dataclass, replace
 
 from raycollab.agent import Agent, Offer
 from raycollab.aggregation import Partial, add_up, total_of
-from raycollab.metrics import Statistics
 from raycollab.runtime.host import Host
 from raycollab.runtime.layout import Block, Layout
 from raycollab.runtime.session import Session
 from raycollab.runtime.sharing import ShareResult, Shares
 from raycollab.runtime.wire import num_bytes, pack_nodes, pack_vectors, unpack
 from raycollab.storage import Storage
-from raycollab.types import AgentCard, AgentReport, Assignment, Failure, Round
+from raycollab.types import AgentCard, AgentReport, Assignment, Failure, OwnScores, Round
 
 Stop = Callable[[], bool]
 
@@ -95,8 +94,8 @@ class Pool(ABC):
         """
 
     @abstractmethod
-    def validate(self, round: Round, last_rounds: Mapping[str, int]) -> dict[str, Statistics | Failure]:
-        """Score a round's vectors on each of these agents' own validation split."""
+    def validate(self, round: Round, last_rounds: Mapping[str, int]) -> dict[str, OwnScores | Failure]:
+        """Score a round's vectors on each of these agents' own data."""
 
     @abstractmethod
     def save(self, storage: Storage, last_rounds: Mapping[str, int]) -> Callable[[], list[Failure]]:
@@ -171,10 +170,10 @@ class LocalPool(Pool):
                 results.append(replace(result, nodes=unpack(nodes, codec) if codec else nodes))
         return collect(results, blocks, bytes_up=bytes_up, bytes_down=size * used)
 
-    def validate(self, round: Round, last_rounds: Mapping[str, int]) -> dict[str, Statistics | Failure]:
+    def validate(self, round: Round, last_rounds: Mapping[str, int]) -> dict[str, OwnScores | Failure]:
         """Score host by host."""
         sent, _ = self._sent(round)
-        outcomes: dict[str, Statistics | Failure] = {}
+        outcomes: dict[str, OwnScores | Failure] = {}
         for place, names in self._layout.by_host(list(last_rounds)).items():
             outcomes.update(self._hosts[place].validate(sent.vectors, {name: last_rounds[name] for name in names}))
         return outcomes

@@ -60,15 +60,14 @@ class HostSpecs:
 
     def start(self, host: int) -> ActorHandle:
         """Start one of the first actors; returns at once."""
-        return self.start_with(self.agents[host])
+        return self.start_with(self.agents[host], self.layout.names_of(host), host)
 
-    def start_with(self, agents: Any) -> ActorHandle:
-        """Start an actor with the agents behind a reference; returns at once."""
-        place = self.placement
-        reserve = {"num_cpus": place.cpus_per_host, "num_gpus": place.gpus_per_host}
+    def start_with(self, agents: Any, names: Sequence[str], host: int | None = None) -> ActorHandle:
+        """Start an actor with the agents behind a reference, in a host's place or apart from all; returns at once."""
+        options = self.placement.options(host, names[0])
         groups = {"control": 1, "storage": 1}
-        actor = ray.remote(concurrency_groups=groups, max_restarts=0, **reserve)(HostActor)
-        return actor.remote([self.session, agents], place.gpus_per_host)
+        actor = ray.remote(concurrency_groups=groups, max_restarts=0, **options)(HostActor)
+        return actor.remote([self.session, agents], self.placement.gpus_per_host, list(names))
 
 
 @dataclass
@@ -98,6 +97,7 @@ class RayHosts:
         self.offer: Offer | None = None
         self.names_of = specs.layout.names_of
         self._agents: dict[int, Any] = dict(enumerate(specs.agents))
+        self._joined: dict[int, str] = {}  # agents that have a host of their own since the run began
         self._policy = policy
         self._down: dict[int, _Down] = {}
         self._replaced: dict[int, int] = {}  # replacements in a row, without an answer in between
@@ -105,9 +105,13 @@ class RayHosts:
 
     def add(self, host: int, agent: Agent) -> ActorHandle:
         """Start one more, for an agent that joins."""
-        self._agents[host] = ray.put([agent])
-        self.handles[host] = self.specs.start_with(self._agents[host])
+        self._agents[host], self._joined[host] = ray.put([agent]), agent.name
+        self.handles[host] = self._start(host)
         return self.handles[host]
+
+    def _start(self, host: int) -> ActorHandle:
+        joined = self._joined.get(host)
+        return self.specs.start(host) if joined is None else self.specs.start_with(self._agents[host], [joined])
 
     def opening(self, host: int, handle: ActorHandle) -> Any:
         """A reference to the cards of a host's agents, as an actor opens them."""
@@ -120,7 +124,7 @@ class RayHosts:
     def restart(self, host: int) -> ActorHandle:
         """Start an actor in the place of a dead one."""
         ray.kill(self.handles[host])
-        self.handles[host] = self.specs.start_with(self._agents[host])
+        self.handles[host] = self._start(host)
         return self.handles[host]
 
     def is_up(self, host: int) -> bool:

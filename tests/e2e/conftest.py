@@ -39,6 +39,7 @@ def head() -> Iterator[Head]:
     token = "0123456789abcdef" * 4
     clean = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     own = {"HOME": str(folder), "RAY_TMPDIR": str(folder), "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
+    own["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # of the jobs' `python`
     process = subprocess.Popen(
         [
             str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", "--disable-usage-stats",

@@ -214,8 +214,8 @@ def test_stop_ends_this_attempt_and_no_later_one():
 def test_validate_scores_each_and_reports_failures():
     host, round, _ = opened([SGD(), SGD()])
     outcomes = host.validate(round.vectors, {"a0": 0, "nobody": 0})
-    assert isinstance(outcomes["a0"], Statistics)
-    assert outcomes["a0"].get("confusion").matrix.sum() == 1
+    assert outcomes["a0"].test == Statistics.empty()
+    assert outcomes["a0"].validation.get("confusion").matrix.sum() == 1
     assert isinstance(outcomes["nobody"], Failure)
 
 
