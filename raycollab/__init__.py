@@ -11,12 +11,12 @@ _PLACES = {
     "raycollab.agent": ("Agent",),
     "raycollab.aggregation": (
         "AdaptiveClip", "Aggregator", "AgnosticFL", "Bucketing", "Bulyan", "CenteredClip", "Dare", "FedAsync",
-        "FedBuff", "FedDyn", "FedMGDA", "FedNova", "FisherMean", "GeometricMedian", "Krum", "Mean", "Median",
-        "NormBound", "Partial", "PerGroup", "Product", "QFedAvg", "RowRule", "Rows", "Slerp", "Stack", "TaskArithmetic",
-        "Ties", "TrimmedMean", "WeightedSum",
+        "FedBuff", "FedDyn", "FedMGDA", "FedNova", "FisherMean", "GeometricMedian", "Krum", "LearnedWeights", "Mean",
+        "Median", "NormBound", "Partial", "PerGroup", "Product", "QFedAvg", "RowRule", "Rows", "Slerp", "Stack",
+        "TaskArithmetic", "Ties", "Tilted", "TrimmedMean", "WeightedSum",
     ),
     "raycollab.attacks": ("Attack",),
-    "raycollab.callbacks": ("Callback", "Progress"),
+    "raycollab.callbacks": ("Callback", "JsonLines", "Progress"),
     "raycollab.chains": ("Chain", "chain"),
     "raycollab.codecs": ("BFloat16", "Codec", "Quantize", "Sparse"),
     "raycollab.config": ("CheckpointConfig", "FailureConfig", "RunConfig", "ScalingConfig"),
@@ -31,10 +31,15 @@ _PLACES = {
         "RunFolderError", "TaskMismatchError", "UpdateError",
     ),
     "raycollab.experiment": ("Experiment",),
+    "raycollab.exporting": ("Exported", "export"),
     "raycollab.fitting": ("fit", "run_experiment"),
     "raycollab.learners": (
         "SGD", "Distill", "Dyn", "FedSGD", "Fisher", "Learner", "LocalLearner", "Moon", "Optimizer", "Prox", "Scaffold",
         "StartLoss", "Student",
+    ),
+    "raycollab.meta": (
+        "ANIL", "CAVIA", "FOMAML", "MAML", "Episodes", "FewShot", "FromFunction", "MetaLearner", "MetaSGD", "MetaTask",
+        "PartyTask", "PerFedAvg", "ProtoNet", "Reptile", "Sinusoids",
     ),
     "raycollab.modes": (
         "Buffered", "Cyclic", "Durations", "Exponential", "LogNormal", "Mode", "PerAgent", "SemiSynchronous",
@@ -47,8 +52,15 @@ _PLACES = {
     "raycollab.selection": (
         "ByWeight", "Candidate", "LossAware", "PowerOfChoice", "RoundRobin", "Selection", "Uniform",
     ),
+    "raycollab.sweeps": ("Search", "Sweep", "resume_search", "search"),
+    "raycollab.stages": ("run_stages",),
     "raycollab.task": ("Problem", "Task"),
-    "raycollab.tasks": ("CausalLM", "Classification", "ImageClassification"),
+    "raycollab.tasks": (
+        "AudioClassification", "CausalLM", "Classification", "Contrastive", "ImageClassification", "MaskedAutoencoding",
+        "MaskedLM", "MultiLabel", "ObjectDetection", "Regression", "SequenceToSequence", "SeriesClassification",
+        "SeriesRegression", "SimCLR", "TabularClassification", "TabularRegression", "TextClassification",
+        "TokenClassification",
+    ),
     "raycollab.transforms": (
         "ClipNorm", "FedAdagrad", "FedAdam", "FedYogi", "GaussianNoise", "Momentum", "RandomK", "Scale",
         "ServerOptimizer", "Sign", "TopK", "Transform",
@@ -56,7 +68,7 @@ _PLACES = {
     "raycollab.types": ("Assignment", "Batch", "Round", "State", "Update"),
 }  # fmt: skip
 _NAMES = {name: place for place, names in _PLACES.items() for name in names}
-_MODULES = ("attacks", "data", "models", "tasks", "learners", "aggregation", "transforms", "errors", "metrics")
+_MODULES = ("attacks", "data", "models", "tasks", "learners", "meta", "aggregation", "transforms", "errors", "metrics")
 __all__ = [*_NAMES, "load", *_MODULES]
 
 

@@ -17,10 +17,12 @@ from raycollab.metrics import Statistics
 from raycollab.params import FlatModel
 from raycollab.quality.opening import check_quality, open_shard
 from raycollab.rng import derive_seed
+from raycollab.shared_set import SharedSet, check_form
 from raycollab.spec import BUFFERS, PARAMS, ParamSpec
 from raycollab.task import Fingerprint, Problem, Task
-from raycollab.tree import map_leaves
-from raycollab.types import AgentCard, AgentReport, Assignment, Round, State, Update
+from raycollab.tree import has_leaves, map_leaves
+from raycollab.turn import Turn
+from raycollab.types import AgentCard, AgentReport, Assignment, OwnScores, Round, State, Update
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Agent(Settings):
         val_fraction: Share of the shard that is kept for its own validation, in [0, 1).
         approves: Fingerprint of the only task it agrees to; empty agrees to its own.
         quality: What becomes of rows whose label is likely wrong: "keep", "down-weight" (they count half) or "drop".
+        test: Where its own test set is, which it never trains on: the common model with its private part is scored
+            there in the rounds that are evaluated. Parties with tasks of their own have no use for the shared one.
     """
 
     name: str
@@ -44,6 +48,7 @@ class Agent(Settings):
     val_fraction: float = 0.1
     approves: str = ""
     quality: str = "keep"
+    test: Source | None = None
 
     def __post_init__(self) -> None:
         require(bool(self.name), "Agent.name", self.name, "must not be empty")
@@ -52,6 +57,8 @@ class Agent(Settings):
         for name, kind in (("shard", Source), ("learner", Learner)):
             if not isinstance(getattr(self, name), kind):
                 raise ConfigError(f"Agent({self.name!r}).{name}={getattr(self, name)!r}: must be a {kind.__name__}")
+        if not isinstance(self.test, Source | None):
+            raise ConfigError(f"Agent({self.name!r}).test={self.test!r}: must be a Source, or None for no test set")
         shared = self.shard.overlap() if self.val_fraction else ""
         require(not shared, f"Agent({self.name!r}).val_fraction", self.val_fraction, f"must be 0: {shared}")
 
@@ -64,32 +71,6 @@ class Offer:
     spec: ParamSpec
 
 
-@dataclass(frozen=True)
-class Turn:
-    """An agent's part in a round, as it begins.
-
-    Args:
-        problem: What its learner sees.
-        round: The round, with the agent's share of its vectors.
-        assignment: What it was asked for.
-        state: What it remembers.
-        kept: The committed round of which it remembers that; 0 if it remembers nothing.
-        started: When, by time.perf_counter.
-    """
-
-    problem: Problem
-    round: Round
-    assignment: Assignment
-    state: State
-    kept: int
-    started: float
-
-    @property
-    def params(self) -> Tensor:
-        """Where it starts [d]."""
-        return self.round.vectors[PARAMS]
-
-
 class LiveAgent:
     """An agent at work on its host.
 
@@ -99,14 +80,24 @@ class LiveAgent:
         model: Scratch space, shared with the other agents of the host that have the same task.
         chain: The transforms left of the aggregator run here.
         seed: The run's seed.
+        handed: Its private part as it begins, from the run that this one starts from; None for the model's initial one.
     """
 
-    def __init__(self, agent: Agent, task: Task, model: FlatModel, chain: Chain, seed: int):
+    def __init__(
+        self,
+        agent: Agent,
+        task: Task,
+        model: FlatModel,
+        chain: Chain,
+        seed: int,
+        handed: dict[str, Tensor] | None = None,
+    ):
         self.agent = agent
         self._task = task
         self.model = model
         self._pipeline = chain.on_agent
         self._seed = seed
+        self._handed = handed
         self._states: dict[int, State] = {}  # by the round that made them; the last two
         self._fingerprint = ""
         piped = any(transform.remembers for transform in chain.on_agent.transforms)
@@ -139,7 +130,7 @@ class LiveAgent:
     def open(self) -> AgentCard:
         """Open the shard, check it, and say what is in it.
 
-        Raises: DataError naming the agent, what is wrong and where.
+        Raises: DataError naming the agent, what is wrong and where; ModelError if a task of its own does not fit.
         """
         agent = self.agent
         where = f"agent {agent.name!r}: {agent.shard.describe()}"
@@ -158,8 +149,13 @@ class LiveAgent:
             message = str(error)
             raise DataError(message if message.startswith(where) else f"agent {agent.name!r}: {message}") from error
         self._shard = opened.shard
+        where_test, device = f"agent {agent.name!r}: its test set", self.model.device
+        self._test = SharedSet(agent.test, self._task, device, where_test) if agent.test is not None else None
+        if agent.task is not None:
+            check_form(self._task, self.model.module, next(self._shard.batches("train", 2, seed=None)), where)
         examples, learner = self._shard.num_examples("train"), type(agent.learner).__name__
-        return AgentCard(agent.name, examples, opened.summary, learner, self._remembers)
+        summary = opened.summary + (", with its private part of the last run" if self._handed else "")
+        return AgentCard(agent.name, examples, summary, learner, self._remembers)
 
     def update(self, round: Round, assignment: Assignment, stop: Callable[[], bool]) -> tuple[Update, AgentReport]:
         """Take part in a round. Idempotent: redoing a round starts from the same state and gives the same bits.
@@ -234,13 +230,14 @@ class LiveAgent:
             return None
         return learner, id(self.model), self._shard.num_examples("train")
 
-    def validate(self, vectors: Mapping[str, Tensor], last_round: int) -> Statistics:
-        """Score the exchanged vectors, with the agent's private part, on its own validation split."""
+    def validate(self, vectors: Mapping[str, Tensor], last_round: int) -> OwnScores:
+        """Score the exchanged vectors, with the agent's private part, on its validation split and its own test set."""
         local = self._localised(vectors)
         state = self.state(self.kept(last_round))
-        self.model.load_private(state["private"] if state else None)
+        self.model.load_private(state["private"] if state else self._handed)
         self.model.load(local[PARAMS], local.get(BUFFERS))
-        return self._task.evaluate(self.model.module, self._shard.batches("val", 1024, seed=None))
+        validation = self._task.evaluate(self.model.module, self._shard.batches("val", 1024, seed=None))
+        return OwnScores(validation, self._test.score(self.model.module) if self._test else Statistics.empty())
 
     def kept(self, last_round: int) -> int:
         """The newest round up to a committed one that it remembers; an earlier one if its node was lost since, or 0."""
@@ -262,14 +259,14 @@ class LiveAgent:
 
     def _first_state(self, params: Tensor) -> dict[str, Any]:
         return {
-            "private": None,
+            "private": self._handed,
             "learner": self.agent.learner.init(params),
             "pipeline": self._pipeline.init(params),
         }
 
     def _remember(self, index: int, kept: int, state: dict[str, Any]) -> bool:
         """Keep the state of this round and of the one that it started from; an agent without any keeps none."""
-        if not kept and not _has_leaves(state):
+        if not kept and not has_leaves(state):
             return False
         if not self._remembers:
             raise UpdateError(
@@ -290,11 +287,3 @@ class LiveAgent:
 def _is_vector(leaf: Any) -> bool:
     """Whether a leaf is a tensor with elements; optimizers keep their step counts, which are not, on the CPU."""
     return isinstance(leaf, Tensor) and leaf.ndim > 0
-
-
-def _has_leaves(tree: Any) -> bool:
-    if isinstance(tree, Mapping):
-        return any(_has_leaves(value) for value in tree.values())
-    if isinstance(tree, list | tuple):
-        return any(_has_leaves(value) for value in tree)
-    return tree is not None

@@ -15,13 +15,15 @@ from raycollab.codecs import Codec
 from raycollab.data import Distortion, Partition, Source, Tokenizer
 from raycollab.errors import ConfigError
 from raycollab.learners import Learner
-from raycollab.models import Model
+from raycollab.meta import Episodes
+from raycollab.models import Adapter, Model
 from raycollab.modes import Durations, Mode
 from raycollab.population import Population
 from raycollab.recipe import import_named
 from raycollab.schedules import Schedule
 from raycollab.selection import Selection
 from raycollab.task import Task
+from raycollab.tasks import Augmentation
 from raycollab.transforms import Transform
 
 WIDTH = 100
@@ -45,6 +47,8 @@ class Kind:
 ALL_KINDS: dict[str, Kind] = {
     "tasks": Kind(Task, "task", "what is learned: the model, its loss and its metrics"),
     "models": Kind(Model, "a task's net", "the network of a task"),
+    "augmentations": Kind(Augmentation, "augment of an image task", "other views of images, drawn in training"),
+    "adapters": Kind(Adapter, "Adapted's adapter", "what learns inside a net that stays as it is"),
     "populations": Kind(Population, "agents", "who the agents are: named one by one, or one data set dealt out"),
     "sources": Kind(Source, "test, source, shard or public", "where data is"),
     "tokenizers": Kind(Tokenizer, "a text source's tokenizer", "how text becomes tokens"),
@@ -52,6 +56,7 @@ ALL_KINDS: dict[str, Kind] = {
     "partitions": Kind(Partition, "a Split's partition", "who holds what of one data set"),
     "learners": Kind(Learner, "learner or learners", "how agents learn"),
     "aggregators": Kind(Aggregator, "chain", "how their updates become one: the one aggregator of a chain"),
+    "episodes": Kind(Episodes, "a meta-learner's tasks", "where small tasks come from"),
     "transforms": Kind(Transform, "chain", "left of the aggregator on each agent, right of it on the driver"),
     "codecs": Kind(Codec, "upload or broadcast", "how vectors are written on the wire"),
     "modes": Kind(Mode, "mode", "which version agents start from, and whom a round waits for"),
@@ -125,17 +130,19 @@ class Rule:
 
 
 def rules() -> list[Rule]:
-    """Every concrete class of a kind that has a public name and settings that a file can hold, by kind and name."""
+    """Every concrete class of a kind that has a public name and settings that a file can hold, by kind and name.
+
+    Two kinds may have one of the same name.
+    """
     modules = [raycollab, *(getattr(raycollab, name) for name in _PACKAGES)]
-    names = {name: module for module in modules for name in module.__all__ if name[0].isupper()}
-    public = [getattr(module, name) for name, module in names.items()]
-    settings = [form for form in public if isinstance(form, type) and is_dataclass(form) and not isabstract(form)]
-    known = {**{form.__name__: form for form in settings}, **KINDS}
+    public = [getattr(module, name) for module in modules for name in module.__all__ if name[0].isupper()]
+    settings = {form for form in public if isinstance(form, type) and is_dataclass(form) and not isabstract(form)}
+    known = sorted([*((form.__name__, form) for form in settings), *KINDS.items()], key=lambda each: each[0].lower())
     return [
-        Rule(kind, name, known[name])
+        Rule(kind, name, form)
         for kind, about in ALL_KINDS.items()
-        for name in sorted(known, key=str.lower)
-        if issubclass(known[name], about.base) and not isabstract(known[name])
+        for name, form in known
+        if issubclass(form, about.base) and not isabstract(form)
     ]
 
 
@@ -170,13 +177,13 @@ def page(name: str) -> str:
     """
     if name.lower() in ALL_KINDS:
         return listing((name.lower(),))
-    found = {rule.name.lower(): rule for rule in rules()}
-    rule = found.get(name.lower())
-    if rule is not None:
-        return full(rule)
+    found = rules()
+    named = [rule for rule in found if rule.name.lower() == name.lower()]
+    if named:
+        return "\n\n".join(map(full, named))
     if "." in name:
         return full(_own(name))
-    names = {**{kind: kind for kind in ALL_KINDS}, **{lower: rule.name for lower, rule in found.items()}}
+    names = {**{kind: kind for kind in ALL_KINDS}, **{rule.name.lower(): rule.name for rule in found}}
     close = difflib.get_close_matches(name.lower(), names, n=1)
     guess = f"; did you mean {names[close[0]]!r}?" if close else ""
     raise ConfigError(

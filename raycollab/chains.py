@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from raycollab.aggregation import Aggregator, Partial
+from raycollab.aggregation import Aggregator, Objective, Partial
 from raycollab.errors import ConfigError
 from raycollab.rng import derive_seed
 from raycollab.spec import DELTA, ParamSpec
@@ -35,6 +35,10 @@ class Chain:
     def bind(self, spec: ParamSpec) -> "Chain":
         """The chain for vectors of this form."""
         return Chain(tuple(step.bind(spec) for step in self.steps if isinstance(step, Aggregator | Transform)))
+
+    def judged(self, objective: Objective) -> "Chain":
+        """The chain with a way to judge merges, at the vectors of one round."""
+        return Chain(tuple(step.judged(objective) if isinstance(step, Aggregator) else step for step in self.steps))
 
     @property
     def aggregator(self) -> Aggregator:

@@ -7,9 +7,18 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
+from raycollab.cluster_commands import OPTIONS as CLUSTER_OPTIONS
+from raycollab.cluster_commands import add_commands as cluster_commands
+from raycollab.cluster_commands import control_of, resume_options, submitted
 from raycollab.errors import ConfigError, Interrupted, RaycollabError
+from raycollab.model_commands import OPTIONS as MODEL_OPTIONS
+from raycollab.model_commands import add_commands as model_commands
 
-_OPTIONS = ("--help", "--version", "--print-config", "--address", "--data", "--out", "--trust", "--all")
+_OPTIONS = (
+    *("--help", "--version", "--print-config", "--address", "--out", "--all", "--resume", "--compare"),
+    *CLUSTER_OPTIONS,
+    *MODEL_OPTIONS,
+)
 _OVERRIDES = """Any setting of the experiment can be overridden as --key.sub=value, for example:
 
   raycollab run --run.num_rounds=5 --run.seed=1
@@ -69,19 +78,14 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     resume = add("resume", _resume, "continue a run from its folder, to the same bits", _OVERRIDES)
     resume.add_argument("run", help="run folder, such as runs/run-001")
     resume.add_argument("--address", help="Ray cluster to use (default: $RAY_ADDRESS, or a new one on this machine)")
-    evaluate = add("evaluate", _evaluate, "score a trained model on its shared test set, or on a file")
-    evaluate.add_argument("run", help="run folder, or its model/ folder")
-    evaluate.add_argument(
-        "--data", help="labelled Parquet, Arrow, CSV or JSON-lines file (default: the run's shared test set)"
+    model_commands(add)
+    tune = add("tune", _tune, "try an experiment at many settings: those under search: in its file", _OVERRIDES)
+    tune.add_argument("experiment", nargs="?", help="YAML file with a search: section, a path or URI")
+    tune.add_argument("--resume", help="folder of a sweep that was cut off, such as runs/sweep-001; it must be yours")
+    tune.add_argument(
+        "--compare", action="store_true", help="then train winner and default, the latter for all it cost"
     )
-    evaluate.add_argument(
-        "--trust", action="append", default=[], help="package that the model's recipe may import from"
-    )
-    predict = add("predict", _predict, "predict the rows of a file with a trained model")
-    predict.add_argument("run", help="run folder, or its model/ folder")
-    predict.add_argument("data", help="Parquet, Arrow, CSV or JSON-lines file with the task's input columns")
-    predict.add_argument("--trust", action="append", default=[], help="package that the model's recipe may import from")
-    predict.add_argument("--out", required=True, help="Parquet file to write")
+    tune.add_argument("--address", help="Ray cluster to use (default: $RAY_ADDRESS, or a new one on this machine)")
     verify = add(
         "verify", _verify, "run an experiment on 1, 2 and 4 hosts and compare the bits of what comes out", _OVERRIDES
     )
@@ -99,8 +103,8 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
             "experiment", nargs="?", help="YAML file, a path or URI (default: the built-in digits experiment)"
         )
         look.add_argument("--address", help="Ray cluster to ask (default: $RAY_ADDRESS, or this machine)")
-    add("status", _status, "say where a run is, while it runs or afterwards").add_argument("run", help="run folder")
-    add("stop", _stop, "end a run after the round under way; it can be resumed").add_argument("run", help="run folder")
+    resume_options(resume)
+    cluster_commands(add)
     join = add("join", _join, "let an agent join a run after the round under way")
     join.add_argument("run", help="run folder")
     join.add_argument("agent", help="YAML file with its name, shard and learner, as under agents.init_args.members")
@@ -142,6 +146,12 @@ def _version() -> str:
 
 def _run(command: argparse.Namespace, overrides: list[str]) -> int:
     files = import_module("raycollab.experiment_file")
+    stages = files.read_stages(command.experiment, overrides)
+    if stages is not None and not command.print_config:
+        return _in_stages(stages, address=command.address)
+    if stages is not None:
+        sys.stdout.write("\n".join(f"# stage {name}\n{files.to_yaml(each)}" for name, each in stages.items()))
+        return 0
     experiment = files.read_experiment(command.experiment, overrides)
     if command.print_config:
         sys.stdout.write(files.to_yaml(experiment.resolved()))
@@ -150,13 +160,42 @@ def _run(command: argparse.Namespace, overrides: list[str]) -> int:
 
 
 def _resume(command: argparse.Namespace, overrides: list[str]) -> int:
-    experiment = import_module("raycollab.experiment_file").read_run(command.run, overrides)
+    if (command.address or "").startswith(("http://", "https://")):
+        return submitted(["resume", command.run, *overrides], command)
+    files = import_module("raycollab.experiment_file")
+    if (stages := files.read_stages(command.run, overrides)) is not None:
+        return _in_stages(stages, address=command.address, resume=command.run)
+    experiment = files.read_run(command.run, overrides)
     return _conduct(experiment, address=command.address, resume=command.run)
 
 
 def _conduct(experiment: Any, **arguments: Any) -> int:
-    progress = import_module("raycollab.callbacks").Progress()
-    import_module("raycollab.fitting").run_experiment(experiment, callbacks=[progress], **arguments)
+    watching = import_module("raycollab.callbacks").watchers()
+    import_module("raycollab.fitting").run_experiment(experiment, callbacks=watching, **arguments)
+    return 0
+
+
+def _in_stages(stages: Any, **arguments: Any) -> int:
+    watching = import_module("raycollab.callbacks").watchers()
+    result = import_module("raycollab.stages").run_stages(stages, callbacks=watching, **arguments)
+    sys.stdout.write(f"\n{result.report()}\nfolder of the stages: {result.path}\n")
+    return 0
+
+
+def _tune(command: argparse.Namespace, overrides: list[str]) -> int:
+    if (command.experiment or command.resume) is None:
+        raise ConfigError("raycollab tune: give an experiment file with a search: section, or --resume and a sweep")
+    sweeps = import_module("raycollab.sweeps")
+    asked = sweeps.read_sweep(command.experiment, overrides) if command.experiment else ()
+    if command.resume:
+        sweep = sweeps.resume_search(command.resume, asked or None, address=command.address)
+    else:
+        sweep = sweeps.search(*asked, address=command.address)
+    sys.stdout.write(f"{sweep.report()}\n\nnext: raycollab run {sweep.path}/winner.yaml\n")
+    results = sweep.compare(command.address) if command.compare else ()
+    for name, result in zip(("winner", "default"), results, strict=False):
+        told = ", ".join(f"{metric} {value:.4f}" for metric, value in result.metrics.items())
+        sys.stdout.write(f"{name} on the test set, after {result.num_rounds} rounds: {told}\n")
     return 0
 
 
@@ -186,30 +225,9 @@ def _data_check(command: argparse.Namespace, overrides: list[str]) -> int:
     return 0
 
 
-def _status(command: argparse.Namespace, overrides: list[str]) -> int:
-    del overrides
-    found = _control(command).status(command.run)
-    shown = {**found, **{name: f"{value:.4f}" for name, value in found.pop("metrics", {}).items()}}
-    sys.stdout.write("".join(f"{name:>16}  {value}\n" for name, value in shown.items() if name != "metrics"))
-    return 0
-
-
-def _control(command: argparse.Namespace) -> Any:
-    """The module that talks to a run, imported once Ray can find out how to."""
-    import_module("raycollab.announcement").authenticate(command.run)
-    return import_module("raycollab.control")
-
-
-def _stop(command: argparse.Namespace, overrides: list[str]) -> int:
-    del overrides
-    _control(command).stop(command.run, grace_s=3600.0)
-    sys.stdout.write(f"it ends after the round under way; `raycollab resume {command.run}` continues it\n")
-    return 0
-
-
 def _join(command: argparse.Namespace, overrides: list[str]) -> int:
     del overrides
-    control = _control(command)
+    control = control_of(command.run)
     agent = import_module("raycollab.experiment_file").read_agent(command.agent)
     card = control.add_agent(command.run, agent)
     sys.stdout.write(f"{card.agent} joined: {card.summary}\n")
@@ -218,29 +236,8 @@ def _join(command: argparse.Namespace, overrides: list[str]) -> int:
 
 def _leave(command: argparse.Namespace, overrides: list[str]) -> int:
     del overrides
-    _control(command).remove_agent(command.run, command.name)
+    control_of(command.run).remove_agent(command.run, command.name)
     sys.stdout.write(f"{command.name} left\n")
-    return 0
-
-
-def _evaluate(command: argparse.Namespace, overrides: list[str]) -> int:
-    del overrides
-    model = import_module("raycollab.deploy").load_model(command.run, trusted=tuple(command.trust))
-    if command.data is None:
-        source = import_module("raycollab.experiment_file").read_run(command.run).test
-    else:
-        source = model.source(command.data)
-    report = import_module("raycollab.result").statistics_report(model.evaluate(source))
-    sys.stdout.write(f"{report}\n")
-    return 0
-
-
-def _predict(command: argparse.Namespace, overrides: list[str]) -> int:
-    del overrides
-    deploy = import_module("raycollab.deploy")
-    model = deploy.load_model(command.run, trusted=tuple(command.trust))
-    count = deploy.predict_file(model, command.data, command.out)
-    sys.stdout.write(f"{count:,} predictions written to {command.out}\n")
     return 0
 
 

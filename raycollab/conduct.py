@@ -15,9 +15,10 @@ from raycollab.driver import Driver
 from raycollab.errors import Interrupted
 from raycollab.experiment import Plan
 from raycollab.interruption import Interruption
+from raycollab.models.origin import origin
 from raycollab.recipe import to_plain
 from raycollab.report import model_card
-from raycollab.result import Result, statistics_report
+from raycollab.result import Result, full_report
 from raycollab.runtime.packed_host import device
 from raycollab.runtime.ray_hosts import HostSpecs
 from raycollab.runtime.ray_pool import RayPool
@@ -91,7 +92,7 @@ def _finish(driver: Driver, cards: Sequence[AgentCard], began: float) -> Result:
     history = [{name: value for name, value in row.items() if name != "agent_rows"} for row in rows]
     metrics = driver.statistics.compute()
     seconds = time.time() - began
-    report = statistics_report(driver.statistics)
+    report = full_report(driver.statistics, agents, plan.task.primary)
     card = model_card(
         name=folder.name,
         task=type(plan.task).__name__,
@@ -101,6 +102,7 @@ def _finish(driver: Driver, cards: Sequence[AgentCard], began: float) -> Result:
         rounds=len(history),
         report=report,
         private=driver.private,
+        base=origin(getattr(plan.task, "net", None)),
     )
     facts = {
         "versions": versions(),

@@ -120,6 +120,9 @@ class RunConfig(Settings):
         num_blocks: Blocks of neighbouring agents whose updates are summed one after another, before blocks are added
             pair by pair: fixed for the experiment, so that results do not depend on the number of hosts. None makes
             blocks of ScalingConfig.agents_at_once agents, or of single ones.
+        start: Run folder, or model/ folder, whose model the run begins from: what has the same name and shape is taken
+            over, the rest is fresh; agents of a run folder also go on with what they had for themselves. None begins
+            from fresh weights.
     """
 
     name: str = ""
@@ -131,6 +134,7 @@ class RunConfig(Settings):
     eval_every: int = 1
     seed: int = 0
     num_blocks: int | None = None
+    start: str | None = None
 
     def __post_init__(self) -> None:
         require(self.num_rounds >= 1, "RunConfig.num_rounds", self.num_rounds, "must be >= 1")
@@ -139,6 +143,7 @@ class RunConfig(Settings):
             value = getattr(self, name)
             require(value is None or value >= 1, f"RunConfig.{name}", value, "must be >= 1, or null for the default")
         require(self.seed >= 0, "RunConfig.seed", self.seed, "must be >= 0")
+        require(self.start != "", "RunConfig.start", self.start, "must be a folder with a saved model, or null")
         plain = re.fullmatch(r"[\w.\-]*", self.name) and self.name not in (".", "..")
         require(
             bool(plain),
@@ -152,7 +157,9 @@ class RunConfig(Settings):
 
 @dataclass(frozen=True)
 class ScalingConfig(Settings):
-    """What the run takes of the machine or cluster. But for the last two it changes the speed, never the result.
+    """What the run takes of the machine or cluster: that changes its speed, never its result, but for the last bits.
+
+    Those may depend on threads_per_host and agents_at_once.
 
     Args:
         pool: "ray" runs every host in its own actor; "local" runs the same code in this process.
@@ -167,6 +174,11 @@ class ScalingConfig(Settings):
             made; 0 trains them one by one through autograd. It is for SGD on a chain of nn.Linear, nn.Conv2d and
             layers without parameters; others learn one by one as ever. Equal but for rounding. None measures what is
             fastest before the run starts, and writes it into the experiment.
+        slices: Actors that each sum one slice of the vectors that hosts send, for rules that only sum: the driver then
+            takes in one vector, however many hosts there are. 0 leaves it to the driver.
+        on_party_nodes: Each agent runs on the node that carries its name as the label raycollab.io/party, in an actor
+            of its own, and nowhere else: its data is opened there alone.
+        spread: No two actors share a node.
     """
 
     pool: str = "ray"
@@ -176,6 +188,9 @@ class ScalingConfig(Settings):
     gpus_for_driver: float = 0.0
     threads_per_host: int = 1
     agents_at_once: int | None = 0
+    slices: int = 0
+    on_party_nodes: bool = False
+    spread: bool = False
 
     def __post_init__(self) -> None:
         require(self.pool in ("ray", "local"), "ScalingConfig.pool", self.pool, "must be 'ray' or 'local'")
@@ -201,6 +216,21 @@ class ScalingConfig(Settings):
             "ScalingConfig.agents_at_once",
             self.agents_at_once,
             "must be >= 0; 0 trains agents one by one, null measures what is fastest",
+        )
+        require(self.slices >= 0, "ScalingConfig.slices", self.slices, "must be >= 0; 0 lets the driver sum")
+        for name in ("slices", "on_party_nodes", "spread"):
+            on_nodes = "is for pool='ray': pool='local' is one process on one node"
+            value = getattr(self, name)
+            require(self.pool == "ray" or not value, f"ScalingConfig.{name}", value, on_nodes)
+        alone = not self.on_party_nodes or self.agents_per_host in (None, 1)
+        accepted = "must be 1 or null with on_party_nodes: a party's agent has an actor of its own, on its node"
+        require(alone, "ScalingConfig.agents_per_host", self.agents_per_host, accepted)
+        accepted = "must be 0 with on_party_nodes: its agents learn on their own nodes, one by one"
+        require(
+            not self.on_party_nodes or self.agents_at_once == 0,
+            "ScalingConfig.agents_at_once",
+            self.agents_at_once,
+            accepted,
         )
 
 

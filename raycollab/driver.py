@@ -6,31 +6,29 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from raycollab.agent import Agent, Offer
+from raycollab.beginning import take_over
 from raycollab.checkpoint import RunFolder
 from raycollab.collecting import Collecting, Gathered
 from raycollab.determinism import fixed_threads
 from raycollab.durability import Durability
-from raycollab.errors import Interrupted, QuorumError, RunFolderError, UpdateError
+from raycollab.errors import Interrupted, QuorumError, RunFolderError
+from raycollab.evaluation import Vectors, merged, own_scores, unshared
 from raycollab.experiment import Plan
 from raycollab.interruption import Interruption
 from raycollab.journal import Journal
 from raycollab.membership import Membership
 from raycollab.metrics import Statistics
-from raycollab.norms import is_finite
 from raycollab.report import first, rejoined
 from raycollab.roster import Roster
 from raycollab.runtime.pool import Collected, Pool
 from raycollab.runtime.session import build_model
 from raycollab.shared_set import SharedSet
-from raycollab.spec import BUFFERS, DELTA, PARAMS
+from raycollab.spec import BUFFERS, PARAMS
 from raycollab.stopping import Stopping
 from raycollab.types import AgentCard, Assignment, Failure, Round, RoundReport, Update
-from raycollab.vectors import plus
-
-Vectors = dict[str, Tensor]
+from raycollab.validation import Validation, weighed
 
 
 class Driver:
@@ -50,7 +48,7 @@ class Driver:
         self.plan = plan
         self.folder = folder
         self._pool = pool
-        self._model = build_model(plan.task, plan.exchange, plan.run.seed, device)
+        self._model = build_model(plan.task, plan.exchange, plan.run.seed, device, start=plan.run.start)
         params, buffers = self._model.read().cpu(), self._model.read_buffers().cpu()
         start = {PARAMS: params, BUFFERS: buffers, **{name: torch.zeros_like(params) for name in plan.needs}}
         self._versions: dict[int, Vectors] = {0: start}
@@ -62,6 +60,7 @@ class Driver:
         self._collecting = Collecting(plan, pool, self._chain.aggregator, self.interruption)
         self._durability = Durability(folder, plan.checkpoint, pool)
         self._journal = Journal(folder)
+        self._validation: Validation | None = None  # what the rule judges merges by, if it does
         self._stopping = Stopping(plan.run, plan.task.primary)
         self.version = 0
         self.stop_reason = ""
@@ -100,8 +99,16 @@ class Driver:
         plan = self.plan
         self.shared_set = SharedSet(plan.test, plan.task, self._model.device)
         self.shared_set.check_metrics(plan.run.target, self.module())
+        source = self._chain.aggregator.validates_on()
+        if source is not None:
+            self._validation = Validation(source, plan.task, self._model, self.shared_set, plan.run.seed)
         cards = self.roster.admit(self._pool.open(self.offer))
-        return [*cards, *self._restore()]
+        cards += self._restore()
+        if plan.run.start is not None and not self.version:
+            self._notes.append(take_over(self._model.module, plan.run.start))
+        if not self.version:
+            self._notes += unshared(self._model.private_params, plan.run)
+        return cards
 
     def rounds(self) -> Iterator[RoundReport]:
         """Run rounds until one ends the run or it is to be interrupted; each is committed when it is yielded.
@@ -157,7 +164,7 @@ class Driver:
         gathered = self._collecting.gather(self._draft, self.roster, self._mode_state, self.version)
         collected = gathered.collected
         aggregate, chain_state = self._aggregate(index, collected)
-        vectors = self._applied(aggregate)
+        vectors = merged(self.vectors, aggregate, index)
         failures = self._commit(vectors, chain_state, gathered)
         report = RoundReport(
             index=index,
@@ -166,7 +173,7 @@ class Driver:
             seconds=0.0,
             bytes_up=collected.bytes_up,
             bytes_down=collected.bytes_down,
-            agents=collected.reports,
+            agents=weighed(collected.reports, aggregate),
             failures=tuple(failures),
             attempts=gathered.attempts,
             retried=gathered.retried,
@@ -194,17 +201,8 @@ class Driver:
         if collected.total is None:
             raise QuorumError(f"round {index}: no update arrived; {first(collected.failures)}")
         seed = Round(index, self.plan.run.seed, self.version, {}).seed_for("chain")
-        return self._chain.update(collected.total, self._chain_state, self.vectors[PARAMS], seed=seed)
-
-    def _applied(self, aggregate: Update) -> Vectors:
-        """The next vectors: each plus what the aggregate brings for it, in new memory, checked."""
-        brought = {PARAMS if name == DELTA else name: vector for name, vector in aggregate.vectors.items()}
-        changed = {name: plus(vector, brought[name]) for name, vector in self.vectors.items() if name in brought}
-        for name, vector in changed.items():
-            if not is_finite(vector):
-                where = f"round {self.version + 1}: the merged {name!r}"
-                raise UpdateError(f"{where} is not finite; the round is not committed")
-        return {**self.vectors, **changed}
+        chain = self._chain.judged(self._validation.at(self.vectors)) if self._validation else self._chain
+        return chain.update(collected.total, self._chain_state, self.vectors[PARAMS], seed=seed)
 
     def _commit(self, vectors: Vectors, chain_state: Any, gathered: Gathered) -> list[Failure]:
         """Make the round the newest; returns its failures, with what is done about each."""
@@ -226,14 +224,10 @@ class Driver:
         metrics = self.statistics.compute()
         names = {agent.agent: self.roster.memory.get(agent.agent, 0) for agent in report.agents}
         newest = replace(self._draft(0, self.version, (), 0), index=self.version)
-        outcomes = self._pool.validate(newest, names)
-        own = {name: outcome.compute() for name, outcome in outcomes.items() if isinstance(outcome, Statistics)}
-        lost = [(name, outcome) for name, outcome in outcomes.items() if isinstance(outcome, Failure)]
-        failed = [f"{name}: not scored on its own data: {outcome.message}" for name, outcome in lost]
+        report = own_scores(report, self._pool.validate(newest, names))
         self._stopping.observe(metrics)
         self.stop_reason = self._stopping.reason(self.version, metrics)
-        notes = (*report.notes, *failed)
-        return replace(report, metrics=metrics, own_metrics=own, statistics=self.statistics, notes=notes)
+        return replace(report, metrics=metrics, statistics=self.statistics)
 
     def _keep(self, report: RoundReport) -> RoundReport:
         """Journal the round; begin to make it durable if it is due, and wait for that if it is the last."""

@@ -17,6 +17,7 @@ from raycollab.params import Exchange
 from raycollab.population import Parties, Population
 from raycollab.recipe import packages, plain_fields, to_plain
 from raycollab.runtime.layout import Layout
+from raycollab.runtime.parties import check_names
 from raycollab.runtime.session import Session
 from raycollab.selection import Candidate, Selection, Uniform
 from raycollab.task import Task
@@ -58,7 +59,7 @@ class Experiment:
         agents: The parties.
         chain: Transforms and the one aggregator.
         test: The shared test set that no agent sees.
-        exchange: Which parameters travel.
+        exchange: Which parameters travel; "adapters" and "all" stand for common ones.
         mode: Who starts from which version.
         select: Who takes part in a round.
         upload: How hosts write what they send; None sends float32.
@@ -87,6 +88,8 @@ class Experiment:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "chain", as_chain(self.chain).steps)
+        if isinstance(self.exchange, str):
+            object.__setattr__(self, "exchange", Exchange.of(self.exchange))
         for name, (kind, example) in _KINDS.items():
             value = getattr(self, name)
             if value is None and name in _OPTIONAL:
@@ -144,6 +147,8 @@ class Experiment:
         if per_round is not None and per_round > count:
             raise ConfigError(f"RunConfig.agents_per_round={per_round}: there are only {count} agents")
         selected = per_round or count
+        if self.scaling.on_party_nodes:
+            check_names([agent.name for agent in members])
         self.select.check_agents([agent.name for agent in members])
         self.mode.check_agents([agent.name for agent in members])
         self.select.select([Candidate(agent.name, 1) for agent in members], selected, round=1, seed=self.run.seed)
@@ -157,6 +162,11 @@ class Experiment:
                 f"brings {arriving}: select more agents or let the rule tolerate fewer bad ones"
             )
         rule.check_agents([agent.name for agent in members], arriving)
+        if (slices := self.scaling.slices) and (self.upload is not None or not rule.sums):
+            why = f"{self.upload!r} writes whole vectors" if self.upload is not None else f"{rule!r} does more than sum"
+            raise ConfigError(
+                f"ScalingConfig.slices={slices}: {why}; set it to 0, which lets the driver take in what hosts send"
+            )
         if self.mode.discounts and not rule.takes_discounts:
             raise ConfigError(
                 f"{rule!r} keeps what it remembers in step with what agents remember, and {self.mode!r} would discount "
@@ -212,7 +222,9 @@ class Experiment:
             self.upload,
             self.scaling.agents_at_once or 0,
             self.failure.max_norm,
-            self.agents.simulated,
+            self.agents.simulated and not self.scaling.on_party_nodes,
+            self.scaling.slices,
+            self.run.start,
         )
 
     def layout(self, num_cpus: int) -> Layout:
@@ -221,8 +233,13 @@ class Experiment:
         return Layout(names, self.num_hosts(num_cpus), self._num_blocks, self.scaling.agents_at_once or 1)
 
     def num_hosts(self, num_cpus: int) -> int:
-        """Hosts for the agents: as asked for, or one an agent up to 16, or else one per CPU; never more than blocks."""
+        """Hosts for the agents: as asked for, or one an agent up to 16, or else one per CPU; never more than blocks.
+
+        On party nodes it is one an agent.
+        """
         count = len(self.agents.agents())
+        if self.scaling.on_party_nodes:
+            return count
         if self.scaling.agents_per_host is not None:
             return -(-count // self.scaling.agents_per_host)
         return min(count if count <= _MAX_HOSTS else max(1, num_cpus), self.most_hosts)

@@ -12,13 +12,15 @@ from jsonargparse import ArgumentError, ArgumentParser
 import raycollab
 from raycollab.agent import Agent
 from raycollab.checkpoint import RunFolder
-from raycollab.errors import ConfigError
+from raycollab.errors import ConfigError, RunFolderError
 from raycollab.experiment import Experiment
 from raycollab.mistakes import mistake
 from raycollab.overrides import COMMAND_LINE, overridden, split
-from raycollab.recipe import only_in_python
+from raycollab.params import Exchange
+from raycollab.recipe import only_in_python, plain_fields
 from raycollab.storage import Storage
 
+STAGES = "stages.yaml"  # in a folder of stages
 DIGITS = "digits.yaml"  # the experiment that runs when none is named
 _RULES = (
     "tasks",
@@ -75,6 +77,60 @@ def read_run(path: str, overrides: Sequence[str] = ()) -> Experiment:
     return parse_experiment(text, f"{folder.path}/experiment.yaml", overrides)
 
 
+def read_stages(path: str | None, overrides: Sequence[str] = ()) -> dict[str, Experiment] | None:
+    """Read the stages of a file: what stands under each is laid over what stands beside `stages:`.
+
+    Settings are merged key by key; what has a class_path is replaced.
+
+    Args:
+        path: YAML file, or a folder of stages.
+        overrides: `--key.sub=value` pairs on top of every stage.
+    Returns: The experiments by the stages' names; None if the file has no stages, or there is no such file.
+    Raises: ConfigError that names the file, the stage, the key and what is accepted.
+    """
+    if path is None:
+        return None
+    path = f"{path}/{STAGES}" if Storage(path).exists(STAGES) else path
+    try:
+        plain = yaml.safe_load(_read(path))
+    except (yaml.YAMLError, ConfigError, RunFolderError):
+        return None  # who reads it as one experiment, or as a run folder, says what is wrong
+    if not isinstance(plain, dict) or "stages" not in plain:
+        return None
+    common = {key: value for key, value in plain.items() if key != "stages"}
+    stages = plain["stages"]
+    if not isinstance(stages, list) or not all(isinstance(each, dict) and "name" in each for each in stages):
+        raise ConfigError(f"{path}: stages: must be a list of mappings, each with a name and the settings that differ")
+    check_stage_names([each["name"] for each in stages], f"{path}: stages")
+    missing = only_in_python(plain)
+    if missing is not None:
+        raise ConfigError(f"{path}: made in Python with {missing} that no file can name; go on there, with resume=")
+    read = {}
+    for each in stages:
+        own = {key: value for key, value in each.items() if key != "name"}
+        text = yaml.safe_dump(_laid_over(common, own))
+        read[each["name"]] = parse_experiment(text, f"{path}: stage {each['name']!r}", overrides)
+    return read
+
+
+def check_stage_names(names: Sequence[Any], where: str) -> None:
+    """Raise ConfigError for stages that are none, or whose names are no names of folders, or the same."""
+    if not names:
+        raise ConfigError(f"{where}: there is none; give at least one")
+    for name in names:
+        if not isinstance(name, str) or not re.fullmatch(r"[\w\-][\w.\-]*", name):
+            raise ConfigError(f"{where}: the name {name!r}: must be letters, digits, '.', '_' and '-' only")
+        if list(names).count(name) > 1:
+            raise ConfigError(f"{where}: the name {name!r} is used more than once; give each its own")
+
+
+def _laid_over(common: Any, own: Any) -> Any:
+    """Mappings merged key by key, but for those that name a class."""
+    if not (isinstance(common, dict) and isinstance(own, dict)) or "class_path" in own or "class_path" in common:
+        return own
+    return {**common, **{key: _laid_over(common.get(key), value) for key, value in own.items()}}
+
+
 def read_agent(path: str) -> Agent:
     """Read one agent: a file with what stands under `agents.init_args.members` for it.
 
@@ -102,6 +158,7 @@ def parse_experiment(text: str, where: str, overrides: Sequence[str] = ()) -> Ex
         raise ConfigError(
             f"{where}: must be a mapping with the keys {', '.join(f.name for f in dataclasses.fields(Experiment))}"
         )
+    plain, overrides = _spelled_out(plain, overrides)
     through_lists, others = split(overrides)
     reader, source = parser(), where
     try:
@@ -116,6 +173,18 @@ def parse_experiment(text: str, where: str, overrides: Sequence[str] = ()) -> Ex
         raise
     except ValueError as error:
         raise ConfigError(_refusal(error)) from error
+
+
+def _spelled_out(plain: dict[str, Any], overrides: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """With `exchange: adapters`, in the file or on the command line, as the settings that the word stands for."""
+    word = plain.get("exchange")
+    plain = {**plain, "exchange": plain_fields(Exchange.of(word))} if isinstance(word, str) else plain
+    spelled: list[str] = []
+    for override in overrides:
+        word = override.removeprefix("--exchange=")
+        settings = plain_fields(Exchange.of(word)) if word != override and word.isidentifier() else {}
+        spelled += [f"--exchange.{name}={value}" for name, value in settings.items()] or [override]
+    return plain, spelled
 
 
 def to_yaml(experiment: Experiment) -> str:

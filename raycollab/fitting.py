@@ -19,6 +19,7 @@ from raycollab.conduct import Event, conduct
 from raycollab.config import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from raycollab.data import Source
 from raycollab.driver import Driver
+from raycollab.episode_speed import decided
 from raycollab.errors import ConfigError, ResourceError, RunFolderError
 from raycollab.experiment import Experiment, changed_settings
 from raycollab.modes import Mode, Synchronous
@@ -42,7 +43,7 @@ def fit(
     *,
     test: Source,
     task: Task | None = None,
-    exchange: Exchange = Exchange(),  # noqa: B008 - frozen
+    exchange: Exchange | str = Exchange(),  # noqa: B008 - frozen
     mode: Mode = Synchronous(),  # noqa: B008
     select: Selection = Uniform(),  # noqa: B008
     upload: Codec | None = None,
@@ -64,7 +65,7 @@ def fit(
             such as `Mean()`, or a list of steps, will do.
         test: The shared test set that no agent sees.
         task: What is learned; by default that of the first agent.
-        exchange: Which parameters travel.
+        exchange: Which parameters travel: an Exchange, "all" or "adapters".
         mode: Who starts from which version.
         select: Who takes part in a round.
         upload: How hosts write what they send.
@@ -90,7 +91,7 @@ def fit(
         members,
         as_chain(chain).steps,
         test,
-        exchange,
+        Exchange.of(exchange) if isinstance(exchange, str) else exchange,
         mode,
         select,
         upload,
@@ -110,6 +111,7 @@ def run_experiment(
     """Run an experiment, or continue one from its folder; see `fit`."""
     began = time.time()
     experiment, measurement = measured(experiment.resolved())
+    experiment, of_episodes = decided(experiment)
     folder = _new_folder(experiment) if resume is None else _resumed_folder(experiment, resume)
     ended = None if resume is None else ended_result(folder, experiment.run, experiment.task)
     if ended is not None:
@@ -119,7 +121,7 @@ def run_experiment(
     events = _local_events if experiment.scaling.pool == "local" else ray_events
     result: Result | None = None
     try:
-        notes = (*_attackers(experiment), *([measurement] if measurement else []))
+        notes = (*_attackers(experiment), *(note for note in (measurement, of_episodes) if note))
         _tell(callbacks, _begun(experiment, notes, pool=experiment.scaling.pool))
         for event in events(experiment, folder, began, address):
             result = event if isinstance(event, Result) else result

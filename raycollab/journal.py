@@ -53,6 +53,7 @@ def journal_row(report: RoundReport) -> dict[str, Any]:
             "failure": "",
             "decision": "",
             **{f"val_{name}": value for name, value in report.own_metrics.get(agent.agent, {}).items()},
+            **{f"test_{name}": value for name, value in report.own_test.get(agent.agent, {}).items()},
         }
         for agent in report.agents
     ]

@@ -13,13 +13,16 @@ from torch import Tensor, nn
 
 from raycollab.config import require
 from raycollab.errors import ModelError
-from raycollab.spec import Entry, ParamSpec
+from raycollab.spec import ADAPTER, Entry, ParamSpec
 from raycollab.vectors import empty
 
 
 @dataclass(frozen=True)
 class Exchange:
     """Which trainable parameters and float buffers travel; the rest stays private to each agent.
+
+    Two words stand for common ones, in a file and in Python: "all", everything that learns, and "adapters", only the
+    adapters of rc.models.Adapted; what else it trains, such as a head, stays private to each agent.
 
     Args:
         include: Shell patterns over names of parameters and buffers; one that matches nothing is a ModelError.
@@ -43,6 +46,15 @@ class Exchange:
             good = isinstance(patterns, list | tuple) and all(isinstance(pattern, str) for pattern in patterns)
             require(good, f"Exchange.{name}", patterns, "must be patterns of names, such as ('head.*',)")
             object.__setattr__(self, name, tuple(patterns))
+
+    @classmethod
+    def of(cls, word: str) -> "Exchange":
+        """What a word stands for.
+
+        Raises: ConfigError for another word.
+        """
+        require(word in ("all", "adapters"), "exchange", word, "must be 'all', 'adapters' or an Exchange(...)")
+        return cls() if word == "all" else cls(include=(f"*.{ADAPTER}*",), buffers="private")
 
     def matches(self, name: str) -> bool:
         """Whether a parameter of this name travels."""

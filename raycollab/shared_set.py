@@ -1,40 +1,43 @@
-"""The shared test set that no agent sees: opened, checked and scored by the driver."""
+"""A set that no agent sees, such as the shared test set: opened, checked and scored by the driver."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
 from torch import nn
 
 from raycollab.config import Target
-from raycollab.data import Parquet, Shard, Source, Table
+from raycollab.data import Columns, Parquet, Shard, Source, Table, table_within
 from raycollab.errors import ConfigError, DataError, ModelError
 from raycollab.metrics import Statistics
 from raycollab.misfit import described, explained, inputs_of, remedy
 from raycollab.task import Task
+from raycollab.types import Batch
 
 _BATCH = 1024
 
 
 class SharedSet:
-    """An opened test set.
+    """An opened set.
 
     Args:
         source: Where it is.
         task: Checks and scores it.
         device: Where it is kept.
-    Raises: DataError, naming it the shared test set, if it cannot be read or is not of the task's form.
+        what: What errors call it.
+    Raises: DataError, naming it so, if it cannot be read or is not of the task's form.
     """
 
-    def __init__(self, source: Source, task: Task, device: str):
+    def __init__(self, source: Source, task: Task, device: str, what: str = "the shared test set"):
         self._source = source
         self._task = task
-        self._where = where = f"the shared test set: {source.describe()}"
+        self.where = where = f"{what}: {source.describe()}"
         try:
             columns = source.read()
             good = task.check(columns, where)
         except DataError as error:
             message = str(error)
-            named = message if message.startswith("the shared") else f"the shared test set: {message}"
+            named = message if message.startswith(what) else f"{what}: {message}"
             raise DataError(named) from error
         kept = {name: column[good] for name, column in columns.items()}
         self._shard = Shard(kept, val_fraction=0.0, seed=0, device=device, name=where)
@@ -45,11 +48,7 @@ class SharedSet:
         Raises: ConfigError if the task's primary metric or the target's is not reported; ModelError if the task's net
             cannot be given these rows.
         """
-        batch = next(self._shard.batches("train", 2, seed=None))
-        given, net = inputs_of(self._task, batch), getattr(self._task, "net", None)
-        what = f"{type(self._task).__name__}.net={net!r} cannot be given {described(given)} of {self._where}"
-        with torch.no_grad(), explained(ModelError, what, remedy(net, given)):
-            found = self._task.statistics(module.eval(), batch).compute()
+        found = check_form(self._task, module, next(self._shard.batches("train", 2, seed=None)), self.where)
         primary, _ = self._task.primary
         if primary not in found:
             name = type(self._task).__name__
@@ -57,17 +56,37 @@ class SharedSet:
         if target is not None:
             Target.parse(target).reached(found)
 
+    def columns(self) -> Columns:
+        """Its rows, in order."""
+        return self._shard.columns()
+
+    def batches(self, batch_size: int, *, seed: int | None) -> Iterator[Batch]:
+        """One pass over its rows, shuffled by the seed, or in order if it is None."""
+        return self._shard.batches("train", batch_size, seed=seed)
+
     def score(self, module: nn.Module) -> Statistics:
         """Statistics of a module over the whole set."""
-        return self._task.evaluate(module, self._shard.batches("train", _BATCH, seed=None))
+        return self._task.evaluate(module, self.batches(_BATCH, seed=None))
 
     def reader(self) -> Table:
         """How to read files for the trained model: as this set was read, or by the shapes of its columns."""
-        source: Source | None = self._source
-        while source is not None and not isinstance(source, Table):
-            source = getattr(source, "source", None)  # of a Holdout, a Part or another source that changes one
-        if source is not None:
-            return replace(source, where={})
+        table = table_within(self._source)
+        if table is not None:
+            return replace(table, where={})
         name = getattr(self._task, "inputs", None)
         shapes = {name: tuple(self._shard.columns()[name].shape[1:])} if isinstance(name, str) else None
         return Parquet("data.parquet", shapes=shapes)
+
+
+def check_form(task: Task, module: nn.Module, batch: Batch, where: str) -> dict[str, float]:
+    """Score a few rows, before any work is done; returns the metrics.
+
+    Raises: ModelError if the task's net cannot be given these rows, or makes of them what the task cannot score.
+    """
+    given, net = inputs_of(task, batch), getattr(task, "net", None)
+    what = f"{type(task).__name__}.net={net!r} cannot be given {described(given)} of {where}"
+    was_training = module.training
+    with torch.no_grad(), explained(ModelError, what, remedy(net, given)):
+        found = task.statistics(module.eval(), batch).compute()
+    module.train(was_training)
+    return found

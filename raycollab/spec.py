@@ -17,6 +17,7 @@ from raycollab.errors import ModelError
 DELTA = "delta"
 PARAMS = "params"
 BUFFERS = "buffers"
+ADAPTER = "raycollab_adapter"  # in the names of adapters' parameters alone: LAYER.lora_A.raycollab_adapter.weight
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from raycollab.spec import Coverage, Segments
 
 Batch = Mapping[str, Any]  # tensors [b, ...] or ragged lists, by name
 State = Any  # a tree of tensors and plain values; see raycollab.tree
+WEIGHT_OF = "weight/"  # before an agent's name: a scalar of the aggregate of a rule that chose its weight
 
 
 class Step(Settings):
@@ -138,6 +139,14 @@ class AgentCard:
 
 
 @dataclass(frozen=True)
+class OwnScores:
+    """The committed model, with an agent's private part, on its own data; empty where it has none."""
+
+    validation: Statistics
+    test: Statistics
+
+
+@dataclass(frozen=True)
 class Begun:
     """A run of which nothing has been started yet."""
 
@@ -179,7 +188,8 @@ class RoundReport:
     bytes_down: int  # what crossed to hosts: the round, as the broadcast codec writes it, once for each host
     agents: tuple[AgentReport, ...]
     failures: tuple[Failure, ...]
-    own_metrics: dict[str, dict[str, float]] = field(default_factory=dict)  # the committed model on agents' own data
+    own_metrics: dict[str, dict[str, float]] = field(default_factory=dict)  # on agents' validation rows
+    own_test: dict[str, dict[str, float]] = field(default_factory=dict)  # and on the test sets of those that have one
     statistics: Statistics = field(default_factory=Statistics.empty)  # on the shared set
     attempts: int = 1
     retried: tuple[Failure, ...] = ()  # of attempts that missed their quorum, and were done again

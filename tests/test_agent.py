@@ -113,14 +113,15 @@ def test_its_own_validation_rows_are_never_trained_on():
     assert sorted(torch.cat([train, val])[:, 0].tolist()) == sorted(rows()["features"][:, 0].tolist())
     again = Bench(agent=Agent("north", Arrays(rows()), SGD(), val_fraction=0.25)).ready()
     assert torch.equal(again.live._shard.columns("val")["features"], val)
-    statistics = bench.live.validate({PARAMS: bench.params, BUFFERS: bench.buffers}, 0)
+    statistics = bench.live.validate({PARAMS: bench.params, BUFFERS: bench.buffers}, 0).validation
     assert statistics.get("confusion").matrix.sum() == 5
 
 
 def test_without_validation_there_is_nothing_to_score():
     bench = Bench(agent=Agent("north", Arrays(rows()), SGD(), val_fraction=0.0)).ready()
     assert bench.card.examples == 20
-    assert bench.live.validate({PARAMS: bench.params, BUFFERS: bench.buffers}, 0).compute() == {}
+    scores = bench.live.validate({PARAMS: bench.params, BUFFERS: bench.buffers}, 0)
+    assert scores.validation.compute() == scores.test.compute() == {}
 
 
 @pytest.mark.parametrize("path", ["nowhere/x.parquet", "agents/x.parquet", "agent.parquet"])

@@ -18,6 +18,8 @@ from .contracts.rows import exported
 KINDS = {
     "tasks": rc.Task,
     "models": rc.models.Model,
+    "adapters": rc.models.Adapter,
+    "augmentations": rc.tasks.Augmentation,
     "populations": rc.Population,
     "sources": rc.Source,
     "tokenizers": rc.data.Tokenizer,
@@ -27,6 +29,7 @@ KINDS = {
     "schedules": rc.Schedule,
     "learners": rc.Learner,
     "aggregators": rc.Aggregator,
+    "episodes": rc.Episodes,
     "transforms": rc.Transform,
     "codecs": rc.Codec,
     "modes": rc.Mode,
@@ -36,7 +39,7 @@ KINDS = {
 ONLY_IN_PYTHON = {rc.data.Arrays}
 # some cite one
 NO_PAPERS = {"tasks", "models", "populations", "sources", "tokenizers", "distortions", "partitions", "durations"}
-NO_PAPERS |= {"schedules"}
+NO_PAPERS |= {"schedules", "augmentations", "episodes"}
 # On purpose: a library's optimizers, a factor, a format of numbers, what everybody does; there is no paper to cite.
 NO_SOURCE = {"BFloat16", "Optimizer", "PerGroup", "RoundRobin", "Scale", "Sparse"}
 each_rule = pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule.name)
@@ -69,8 +72,9 @@ def test_every_rule_says_what_it_is_and_where_it_is_from(rule):
 @pytest.mark.parametrize("width", [60, 100])
 def test_the_index_has_a_line_for_each(width):
     lines = index(width).splitlines()
-    for rule in rules():
-        (line,) = [line for line in lines if line.startswith(f"  {rule.name} ")]
+    listed = [line for line in lines if line.startswith("  ")]
+    for rule, line in zip(rules(), listed, strict=True):
+        assert line.startswith(f"  {rule.name} ")
         assert rule.summary.startswith(line.removeprefix(f"  {rule.name} ").removesuffix("...").strip())
         assert len(line) <= width
     assert [kind for kind in KINDS if not any(line.startswith(f"{kind.upper()}  ") for line in lines)] == []
@@ -89,7 +93,16 @@ def test_one_in_full(rule):
 def test_a_kind_at_length(kind):
     text = page(kind)
     assert text == page(kind.upper())
-    assert all((f"\n  {rule.name}(" in text) == (rule.kind == kind) for rule in rules())
+    names = {rule.name for rule in rules() if rule.kind == kind}
+    assert all((f"\n  {rule.name}(" in text) == (rule.name in names) for rule in rules())
+
+
+def test_a_name_of_two_kinds():
+    """Torchvision is a source and a model: the page holds both."""
+    text = page("Torchvision")
+    for form in (rc.data.Torchvision, rc.models.Torchvision):
+        assert (form.__doc__ or "").partition("\n")[0] in text
+    assert text.count("belongs in: ") == 2
 
 
 @dataclass(frozen=True)

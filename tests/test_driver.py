@@ -26,7 +26,7 @@ from raycollab.runtime.sharing import ShareResult
 from raycollab.spec import BUFFERS, DELTA, PARAMS
 from raycollab.tasks import Classification
 from raycollab.transforms import Momentum
-from raycollab.types import AgentCard, AgentReport, Assignment, Failure, Round, Update
+from raycollab.types import AgentCard, AgentReport, Assignment, Failure, OwnScores, Round, Update
 
 TASK = Classification(MLP(3, 2, ()), 2)
 NAMES = ("a", "b", "c")
@@ -88,7 +88,8 @@ class Scripted(Pool):
         return collect(results, blocks, bytes_up=10, bytes_down=20)
 
     def validate(self, round, last_rounds):
-        return {name: Statistics.of({"loss": Average("loss", 1.0, 1.0)}) for name in last_rounds}
+        loss = Statistics.of({"loss": Average("loss", 1.0, 1.0)})
+        return {name: OwnScores(loss, Statistics.empty()) for name in last_rounds}
 
     def save(self, storage, last_rounds):
         return list

@@ -132,7 +132,8 @@ def test_a_rule_whose_needs_everybody_sends():
         ({"task": MLP(2, 2)}, "experiment.task=MLP.*: must be a Task"),
         ({"agents": [Agent("a", Digits(), SGD())]}, "experiment.agents=.*: must be a Population"),
         ({"test": "digits"}, "experiment.test='digits': must be a Source"),
-        ({"exchange": "all"}, "experiment.exchange='all': must be a Exchange"),
+        ({"exchange": ("head.*",)}, r"experiment.exchange=\('head.\*',\): must be a Exchange"),
+        ({"exchange": "some"}, r"exchange='some': must be 'all', 'adapters' or an Exchange\(...\)"),
         ({"chain": ()}, "chain: 0 aggregators"),
         ({"chain": (Mean(), Mean())}, "chain: 2 aggregators"),
     ],
@@ -232,3 +233,10 @@ def test_a_setting_that_an_older_file_lacks_counts_as_its_absence():
     before, after = {"run": {"seed": 0}}, {"run": {"seed": 0, "extra": None}}
     assert changed_settings(before, after) == []
     assert changed_settings(before, {"run": {"seed": 0, "extra": 1}}) == ["run.extra: None -> 1"]
+
+
+@pytest.mark.parametrize("word", ["all", "adapters"])
+def test_words_for_what_is_exchanged(word):
+    """In Python, in a file and on the command line; the file that a run writes spells them out."""
+    made = experiment(exchange=word)
+    assert made.exchange == Exchange.of(word)

@@ -15,6 +15,7 @@ def test_a_row_is_plain_and_complete():
         agents=(AgentReport("a", examples=2, loss=0.5, weight=2.0), AgentReport("c")),
         failures=(Failure("b", "OutOfMemoryError", "no memory for b"),),
         own_metrics={"a": {"loss": 1.0}},
+        own_test={"a": {"loss": 2.0}, "c": {}},
         statistics=Statistics.of({"loss": Average("loss", 1.0, 1.0)}),
         attempts=2,
     )
@@ -26,5 +27,6 @@ def test_a_row_is_plain_and_complete():
         "c": "",
         "b": "OutOfMemoryError: no memory for b",
     }
-    assert row["agent_rows"][0]["val_loss"] == 1.0
+    assert (row["agent_rows"][0]["val_loss"], row["agent_rows"][0]["test_loss"]) == (1.0, 2.0)
+    assert "test_loss" not in row["agent_rows"][1]
     assert all(isinstance(value, int | float | str | list) for value in row.values())

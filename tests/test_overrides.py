@@ -1,10 +1,13 @@
 """Settings changed by path, through classes and elements of lists."""
 
+from importlib import resources
+
 import pytest
 
 from raycollab.errors import ConfigError
 from raycollab.experiment_file import read_experiment
 from raycollab.overrides import overridden, split
+from raycollab.params import Exchange
 
 PLAIN = {
     "agents": {"class_path": "Split", "init_args": {"learners": [{"class_path": "SGD", "init_args": {"lr": 0.1}}]}},
@@ -99,3 +102,13 @@ def test_an_experiment_is_read_with_them():
     assert read_experiment(None, ["--chain.0.max_norm=7", whole]).chain[0].max_norm == 1
     with pytest.raises(ConfigError, match=r"on the command line: unknown key 'f' of chain.1 \(Mean\)"):
         read_experiment(None, ["--chain.1.f=2"])
+
+
+@pytest.mark.parametrize("word", ["all", "adapters"])
+def test_a_word_for_what_is_exchanged(word, tmp_path):
+    """In the file and on the command line, where it stands above the file's."""
+    path = tmp_path / "my.yaml"
+    path.write_text(resources.files("raycollab").joinpath("digits.yaml").read_text() + f"\nexchange: {word}\n")
+    assert read_experiment(str(path)).exchange == Exchange.of(word)
+    path.write_text(path.read_text().replace(f"exchange: {word}", "exchange: {exclude: ['3.*']}"))
+    assert read_experiment(str(path), [f"--exchange={word}"]).exchange == Exchange.of(word)

@@ -12,6 +12,7 @@ from raycollab import (
     config,
     data,
     learners,
+    meta,
     metrics,
     models,
     modes,
@@ -30,6 +31,7 @@ from .contracts.rows import TABLES, instances
 
 DIGITS = data.Digits("train")
 AGENT = raycollab.Agent("a", DIGITS, learners.SGD())
+BERT = {"pretrained": False, "config": {"model_type": "bert", "hidden_size": 16, "hidden_dropout_prob": 0.0}}
 SETTINGS = [
     config.RunConfig(name="x", target="accuracy >= 0.9", patience=3),
     config.ScalingConfig(agents_per_host=2),
@@ -40,8 +42,30 @@ SETTINGS = [
     models.MLP(4, 2, hidden=(3,)),
     models.WithConsensus(MLP(4, 2), 5, 2),
     models.GPT(65, num_layers=2),
+    *(models.ViT(8, patch=2), models.MaskedAutoencoder(models.ViT(8)), models.TwoTowers(MLP(4, 2), MLP(4, 2), 0.1)),
+    models.ResNet(10, depth=32),
+    models.Pretrained(MLP(4, 2), "weights.safetensors", fresh=("5.*",)),
+    models.Frozen(MLP(4, 2), ("*",), but=("3.*",)),
+    models.Headed(MLP(4, 3), MLP(3, 2)),
+    models.Sequential((models.LogMel(8000, mels=32), models.CNN(3))),
+    models.LogMel(8000),
+    models.Series(2, 3, (8, 8), kind="gru"),
+    models.Tabular(2, 2, (3, 4), (0.0, 1.0), (1.0, 2.0)),
+    models.Adapted(MLP(4, 2), models.LoRA(("1",), rank=2)),
+    *(models.LoRA(("1",), dora=True), models.IA3(("1",), also=("3.*",))),
+    *(models.Cast(MLP(4, 2)), models.Checkpointed(MLP(4, 2)), models.Compiled(MLP(4, 2), backend="eager")),
     models.Transformers("models/small", pretrained=False),
     tasks.CausalLM(models.GPT(65), 65, unit="character"),
+    tasks.TextClassification(models.Transformers(head="sequence-classification", num_labels=2, **BERT), 2),
+    tasks.TokenClassification(models.Transformers(head="token-classification", **BERT), 3, ignore=-1),
+    tasks.MaskedLM(models.Transformers(head="masked-lm", **BERT), data.Bytes(), share=0.2),
+    tasks.SimCLR(
+        models.Headed(MLP(4, 2), MLP(2, 2)), augment=(tasks.ResizedCrop(), tasks.GaussianBlur()), candidates=8
+    ),
+    tasks.MaskedAutoencoding(models.MaskedAutoencoder(models.ViT(8, patch=4)), share=0.5),
+    tasks.Contrastive(models.TwoTowers(MLP(4, 2), MLP(4, 2)), candidates=8),
+    *(tasks.ResizedCrop((0.1, 0.5)), tasks.ColorJitter(0.1), tasks.GaussianBlur(sigma=(1.0, 1.0))),
+    tasks.SequenceToSequence(models.Transformers("x", head="seq2seq-lm"), start=1, max_tokens=8),
     data.Characters("abc", unknown="a"),
     data.Bytes(),
     data.PretrainedTokenizer("models/small"),
@@ -51,8 +75,22 @@ SETTINGS = [
     learners.Student(learners.SGD(), DIGITS),
     models.Module("torch.nn:Linear", {"in_features": 2, "out_features": 1}),
     tasks.Classification(MLP(4, 2), 2, label_smoothing=0.1),
-    tasks.ImageClassification(models.CNN(3), 3, bad_rows="drop"),
+    tasks.ImageClassification(models.CNN(3), 3, bad_rows="drop", augment=(tasks.HorizontalFlip(),)),
+    *(tasks.RandomCrop(2, mode="reflect"), tasks.HorizontalFlip(), tasks.Cutout(4)),
+    tasks.MultiLabel(MLP(4, 3), 3, threshold=0.4),
+    tasks.ObjectDetection(models.Torchvision("ssdlite320_mobilenet_v3_large", 4), 3),
+    models.Torchvision("resnet18", 10),
+    tasks.Regression(MLP(4, 2), mean=(0.0, 1.0), deviation=(1.0, 2.0)),
+    tasks.AudioClassification(models.CNN(3), 3),
+    *(tasks.SeriesClassification(models.Series(2, 3), 2), tasks.SeriesRegression(models.Series(1, 3), error="mae")),
+    tasks.TabularClassification(models.Tabular(2, 2, (3,)), 2, inputs=("numbers", "city")),
+    tasks.TabularRegression(models.Tabular(1, 2), error="huber"),
     *(rule for table in TABLES.values() for rule in instances(table)),
+    models.WithContext(MLP(4, 2)),
+    models.WithRates(MLP(4, 2), per="tensor"),
+    *(meta.PartyTask(), meta.FewShot(ways=3), meta.Sinusoids(), meta.FromFunction("torch:zeros")),
+    *(meta.CAVIA(lr=0.1), meta.MetaSGD(), meta.ProtoNet(tasks=meta.FewShot())),
+    meta.MetaTask(tasks.Classification(MLP(4, 2), 2), meta.MAML(lr=0.1, tasks=meta.FewShot(ways=2))),
     learners.Optimizer("AdamW", {"lr": 1e-3, "betas": (0.9, 0.99)}),
     schedules.Constant(),
     schedules.Cosine(10, warmup=2),
@@ -111,18 +149,22 @@ def test_round_trip(value):
 
 def test_every_exported_settings_class_makes_the_round_trip():
     """A new rule that nobody added to the list above fails here."""
-    exported = {name: getattr(raycollab, name) for name in raycollab.__all__ if name not in ("fit", "run_experiment")}
+    need_ray = ("fit", "run_experiment", "Search", "Sweep", "resume_search", "search")
+    exported = {name: getattr(raycollab, name) for name in raycollab.__all__ if name not in need_ray}
     modules = (data, models, tasks, learners, aggregation, transforms, codecs, modes, selection)
     exported |= {name: getattr(module, name) for module in modules for name in module.__all__}
     results = (
+        "Adapter",
         "Chain",
         "Experiment",
+        "Exported",
         "Opened",
         "Table",
         "Result",
         "TrainedModel",
         "Assignment",
         "LocalLearner",
+        "MetaLearner",
         "Node",
         "Round",
         "Update",

@@ -5,16 +5,26 @@ Data is found through $RAYCOLLAB_DATA. Prints a Markdown table and one line of J
 
 import argparse
 
+import torch
+
 from benchmarks.papers.paper import line, run_paper, table
 
 PAPERS = (
     "byzantine_mnist",
+    "learned_weights",
+    "learned_weights_cost",
     "fedavg_2nn",
     "fedprox_stragglers",
     "server_momentum",
     "scaffold_cifar",
+    "scaffold_cifar_gpu",
     "fednova_epochs",
     "diloco_shakespeare",
+    "scratch_cifar",
+    "simclr_mnist",
+    "sinusoid",
+    "per_fedavg",
+    "omniglot",
 )
 
 
@@ -26,7 +36,8 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true", help="the version that tests run, to see that it works")
     parser.add_argument("--only", nargs="+", default=[], help="names of some of a paper's experiments")
     arguments = parser.parse_args()
-    for name in PAPERS if "all" in arguments.papers else arguments.papers:
+    everything = [name for name in PAPERS if torch.cuda.is_available() or not name.endswith("_gpu")]
+    for name in everything if "all" in arguments.papers else arguments.papers:
         module = f"benchmarks.papers.{name}"
         measured = run_paper(
             module, arguments.seeds, workers=arguments.workers, tiny=arguments.tiny, only=arguments.only

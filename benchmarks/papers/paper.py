@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any
 
-from raycollab import Experiment, Result, ScalingConfig, run_experiment
+from raycollab import Experiment, Result, run_experiment, run_stages
 
 _T_95 = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57}  # Student's t, two-sided, by degrees of freedom
 
@@ -26,7 +26,8 @@ class Paper:
         title: What is shown.
         source: Whose result it is.
         kind: "full run", "reduced" (a setup of our own, no published target) or "GPU".
-        experiments: Makes the experiments by name, from a seed and whether it is the tiny version for tests.
+        experiments: Makes the experiments, or the stages of one, by name, from a seed and whether it is the tiny
+            version for tests.
         figure: The number that an experiment's result stands for.
         unit: What the figure is.
         published: The published figure by the experiment's name, as text.
@@ -38,7 +39,7 @@ class Paper:
     title: str
     source: str
     kind: str
-    experiments: Callable[[int, bool], Mapping[str, Experiment]]
+    experiments: Callable[[int, bool], Mapping[str, Experiment | Mapping[str, Experiment]]]
     figure: Callable[[Result], float]
     unit: str
     published: Mapping[str, str]
@@ -85,13 +86,22 @@ def run_one(module: str, name: str, seed: int, tiny: bool) -> tuple[float, float
     paper: Paper = import_module(module).PAPER
     experiment = paper.experiments(seed, tiny)[name]
     with tempfile.TemporaryDirectory() as folder:
-        placed = replace(
-            experiment, run=replace(experiment.run, dir=folder, seed=seed), scaling=ScalingConfig(pool="local")
-        )
         start = time.perf_counter()
-        result = run_experiment(placed)
+        result = _run(experiment, folder, seed)
         seconds = time.perf_counter() - start
         return paper.figure(result), seconds, {column: number(result) for column, number in paper.columns.items()}
+
+
+def _run(experiment: Experiment | Mapping[str, Experiment], folder: str, seed: int) -> Result:
+    """What an experiment, or the last of its stages, ends with, in this process."""
+    if isinstance(experiment, Mapping):
+        return run_stages({name: _placed(stage, folder, seed) for name, stage in experiment.items()}).last
+    return run_experiment(_placed(experiment, folder, seed))
+
+
+def _placed(experiment: Experiment, folder: str, seed: int) -> Experiment:
+    run, scaling = replace(experiment.run, dir=folder, seed=seed), replace(experiment.scaling, pool="local")
+    return replace(experiment, run=run, scaling=scaling)
 
 
 def run_paper(

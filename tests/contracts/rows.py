@@ -1,9 +1,23 @@
 """One row for every exported rule: a new rule that has none fails test_every_exported_rule_has_a_row."""
 
 import inspect
-from dataclasses import fields
+from dataclasses import dataclass, fields, replace
 
 import raycollab as rc
+
+
+@dataclass(frozen=True)
+class Near:
+    """An objective for rules that validate: half the squared distance of the delta from 1 in all elements."""
+
+    def loss(self, change):
+        return float((change["delta"] - 1).square().sum() / 2)
+
+    def gradient(self, change, *, part, batch_size):
+        return change["delta"] - 1
+
+
+LEARNED = rc.LearnedWeights(rc.data.Holdout(rc.data.Digits("train"), "test", 0.05), steps=3).judged(Near())
 
 AGGREGATORS = {
     rc.Mean: (
@@ -28,12 +42,14 @@ AGGREGATORS = {
     rc.FedBuff: (rc.FedBuff(), rc.FedBuff(lr=0.5)),
     rc.QFedAvg: (rc.QFedAvg(q=1.0, lr=0.1),),
     rc.AgnosticFL: (rc.AgnosticFL(lr=0.1),),
+    rc.Tilted: (rc.Tilted(1.0), rc.Tilted(-1.0)),
     rc.FedMGDA: (rc.FedMGDA(lr=0.1), rc.FedMGDA(epsilon=0.1)),
     rc.Slerp: (rc.Slerp(),),
     rc.TaskArithmetic: (rc.TaskArithmetic(0.5),),
     rc.Ties: (rc.Ties(),),
     rc.Dare: (rc.Dare(0.5),),
     rc.FisherMean: (rc.FisherMean(),),
+    rc.LearnedWeights: (LEARNED, replace(LEARNED, per="group").judged(Near())),
     rc.PerGroup: (rc.PerGroup({"1.weight": rc.AgnosticFL(lr=0.1), "*": rc.Median()}),),
 }
 TRANSFORMS = {
@@ -77,6 +93,18 @@ LEARNERS |= {
     rc.StartLoss: (rc.StartLoss(rc.SGD(lr=0.1, momentum=0.9, keep_momentum=True, **SHORT)),),
     rc.Fisher: (rc.Fisher(rc.SGD(lr=0.1, momentum=0.9, keep_momentum=True, **SHORT), num_examples=4),),
 }
+EPISODES = {"tasks": rc.PartyTask(4, 4), "episodes": 2}
+ADAM = rc.Optimizer("Adam", {"lr": 1e-2}, keep_state=True)
+LEARNERS |= {
+    rc.MAML: (
+        rc.MAML(lr=0.1, **EPISODES),
+        rc.MAML(lr=0.1, steps=2, outer_steps=2, outer=ADAM, vectorised=True, **EPISODES),
+    ),
+    rc.FOMAML: (rc.FOMAML(lr=0.1, **EPISODES),),
+    rc.Reptile: (rc.Reptile(lr=0.1, steps=2, **EPISODES),),
+    rc.ANIL: (rc.ANIL(lr=0.1, head=("3.*",), **EPISODES),),
+    rc.PerFedAvg: (rc.PerFedAvg(lr=0.1, hessian="difference", outer_steps=2, outer=rc.SGD(lr=0.1), **EPISODES),),
+}
 MODES = {
     rc.Synchronous: (rc.Synchronous(),),
     rc.SemiSynchronous: (rc.SemiSynchronous(1.0, min_agents=2),),
@@ -103,8 +131,11 @@ TABLES = {
     rc.Selection: SELECTIONS,
     rc.Codec: CODECS,
 }
-APART = {rc.Distill, rc.Student}  # they learn together and with models of their own: test_distillation.py
-NEEDS_RAY = {"fit", "run_experiment"}  # not classes; importing them would start to import ray
+APART = {  # with models of their own
+    *(rc.Distill, rc.Student),  # they learn together: test_distillation.py
+    *(rc.MetaSGD, rc.CAVIA, rc.ProtoNet),  # tests/meta
+}
+NEEDS_RAY = {"fit", "run_experiment", "Search", "Sweep", "resume_search", "search"}  # importing them imports ray
 
 
 def exported(kind: type) -> set[type]:

@@ -207,7 +207,7 @@ def test_scores_on_own_data_are_those_of_the_private_model():
     done = train(digits(rc.SGD(lr=0.2, epochs=2), exchange=exchange, rounds=3))
     host = done.pool._hosts[0]
     with_own = done.reports[-1].own_metrics["agent-2"]
-    without = host.validate(done.driver.vectors, {"agent-2": 0})["agent-2"].compute()
+    without = host.validate(done.driver.vectors, {"agent-2": 0})["agent-2"].validation.compute()
     assert with_own["loss"] < without["loss"]
 
 

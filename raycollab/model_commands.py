@@ -1,0 +1,82 @@
+"""What the command line does with trained models: score, predict, adapt, hand over."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from importlib import import_module
+
+OPTIONS = ("--data", "--out", "--trust", "--format", "--merged", "--separate", "--agent")
+
+
+def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
+    """Add `evaluate`, `predict`, `adapt` and `export`; `add` makes a command of a name, an action and its help."""
+    evaluate = add("evaluate", _evaluate, "score a trained model on its shared test set, or on a file")
+    evaluate.add_argument("run", help="run folder, or its model/ folder")
+    evaluate.add_argument(
+        "--data", help="labelled Parquet, Arrow, CSV or JSON-lines file (default: the test set, an agent's own if any)"
+    )
+    predict = add("predict", _predict, "predict the rows of a file with a trained model")
+    predict.add_argument("run", help="run folder, or its model/ folder")
+    predict.add_argument("data", help="Parquet, Arrow, CSV or JSON-lines file with the task's input columns")
+    predict.add_argument("--out", required=True, help="Parquet file to write")
+    adapt = add("adapt", _adapt, "adapt a trained model to a new party's few examples")
+    adapt.add_argument("run", help="run folder, or its model/ folder")
+    adapt.add_argument("data", help="Parquet, Arrow, CSV or JSON-lines file with the examples and their labels")
+    adapt.add_argument("--trust", action="append", default=[], help="package that the model's recipe may import from")
+    adapt.add_argument("--out", required=True, help="folder to write the adapted model into")
+    export = add("export", _export, "write a trained model in the form that other programs read")
+    export.add_argument("run", help="run folder, or its model/ folder")
+    export.add_argument("--out", required=True, help="folder to write")
+    export.add_argument("--format", help="transformers, safetensors or onnx (default: transformers for its models)")
+    adapters = export.add_mutually_exclusive_group()
+    adapters.add_argument("--merged", action="store_true", help="add adapters to the weights they change (default)")
+    adapters.add_argument("--separate", action="store_true", help="write the adapters alone, as a folder of peft")
+    for use in (evaluate, predict, export):
+        use.add_argument("--agent", help="this agent's own model: with its private part, of its task")
+        use.add_argument("--trust", action="append", default=[], help="package that the model's recipe may import from")
+
+
+def _evaluate(command: argparse.Namespace, overrides: list[str]) -> int:
+    del overrides
+    deploy, agent, trusted = import_module("raycollab.deploy"), command.agent, tuple(command.trust)
+    model = deploy.load_model(command.run, agent=agent, trusted=trusted)
+    own = deploy.own_test(command.run, agent, trusted) if agent is not None and command.data is None else None
+    read_run = import_module("raycollab.experiment_file").read_run
+    source = model.source(command.data) if command.data is not None else own or read_run(command.run).test
+    report = import_module("raycollab.result").statistics_report(model.evaluate(source))
+    sys.stdout.write(f"{report}\n")
+    return 0
+
+
+def _predict(command: argparse.Namespace, overrides: list[str]) -> int:
+    del overrides
+    deploy = import_module("raycollab.deploy")
+    model = deploy.load_model(command.run, agent=command.agent, trusted=tuple(command.trust))
+    count = deploy.predict_file(model, command.data, command.out)
+    sys.stdout.write(f"{count:,} predictions written to {command.out}\n")
+    return 0
+
+
+def _adapt(command: argparse.Namespace, overrides: list[str]) -> int:
+    del overrides
+    model = import_module("raycollab.deploy").load_model(command.run, trusted=tuple(command.trust))
+    learner = getattr(model.task, "learner", None)  # of a MetaTask; else that of the run's first agent
+    if learner is None:
+        learner = import_module("raycollab.experiment_file").read_run(command.run).members()[0].learner
+    count = import_module("raycollab.adapting").adapt_file(model, command.data, command.out, learner)
+    sys.stdout.write(f"adapted to {count:,} examples; next: raycollab predict {command.out} DATA.parquet --out ...\n")
+    return 0
+
+
+def _export(command: argparse.Namespace, overrides: list[str]) -> int:
+    del overrides
+    exported = import_module("raycollab.exporting").export(
+        command.run,
+        command.out,
+        format=command.format,
+        merged=not command.separate,
+        agent=command.agent,
+        trusted=tuple(command.trust),
+    )
+    sys.stdout.write(f"{exported}\n")
+    return 0
