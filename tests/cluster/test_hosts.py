@@ -24,7 +24,7 @@ from .hosts import HEAD, PORT, hosts, not_allowed, run_on_head
 ROOT = Path(__file__).parents[2]
 PARTIES = ["party-0", "party-1", "party-2"]
 ROUNDS = 150
-pytestmark = [pytest.mark.ray, pytest.mark.long, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.ray, pytest.mark.long, pytest.mark.cluster, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module", autouse=True)

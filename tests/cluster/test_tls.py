@@ -22,7 +22,7 @@ print(ray.get(ray.remote(lambda: "worked").remote()))
 REFUSED = "Failed to connect to GCS"
 PORT = 24_637 + os.getpid() % 1000
 
-pytestmark = [pytest.mark.ray, pytest.mark.long]
+pytestmark = [pytest.mark.ray, pytest.mark.long, pytest.mark.cluster]
 
 
 def recipe():

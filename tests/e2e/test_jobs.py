@@ -37,7 +37,7 @@ def call(head, work):
     return called
 
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.long, pytest.mark.cluster]
 
 
 def job_of(text):
@@ -63,7 +63,6 @@ def test_a_job_is_followed_and_its_run_is_that_of_one_process(call, head, work, 
     assert "resumed after round 2" in again.stdout
 
 
-@pytest.mark.long
 def test_a_detached_job_survives_its_submitter_answers_another_shell_and_stops_with_a_checkpoint(call, head, tmp_path):
     runs = tmp_path / "runs"
     long = ("--run.num_rounds=100000", "--run.target=null", "--scaling.agents_per_host=8", "--scaling.cpus_per_host=1")
@@ -86,7 +85,6 @@ def test_a_detached_job_survives_its_submitter_answers_another_shell_and_stops_w
     assert "has ended already: STOPPED" in again.stderr
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(("choice", "code"), [("leave", 130), ("stop", 3)])
 def test_ctrl_c_leaves_the_job_or_stops_it(head, work, tmp_path, choice, code):
     """Nobody is asked, as this is no terminal."""
@@ -112,7 +110,6 @@ def test_ctrl_c_leaves_the_job_or_stops_it(head, work, tmp_path, choice, code):
         assert command_line("stop", job, f"--address={head.dashboard}", home=work, **tokens).returncode == 0
 
 
-@pytest.mark.long
 def test_a_job_that_fails_gives_its_exit_code(call, head, tmp_path):
     """A setting that only the cluster can refuse: what is asked for is not there."""
     done = call("submit", f"--address={head.dashboard}", f"--run.dir={tmp_path}", "--scaling.gpus_per_host=1",
@@ -137,7 +134,6 @@ def test_a_wrong_or_missing_token_is_explained(call, head, tmp_path, more, words
     assert time.monotonic() - start < 60
 
 
-@pytest.mark.long
 def test_doctor_finds_what_is_wrong_with_a_head(call, head, tmp_path):
     done = call("doctor", f"--address={head.address}", f"--storage={tmp_path}")
     assert "ok  token: asked for by every node" in done.stdout, done.stderr

@@ -23,7 +23,7 @@ from raycollab.sweeps.trial import at
 
 from .test_sweeps import experiment, settings, written
 
-pytestmark = [pytest.mark.ray, pytest.mark.long]
+pytestmark = [pytest.mark.ray, pytest.mark.long, pytest.mark.cluster]
 LR = "agents.learners.0.lr"
 RATES = {LR: {"loguniform": [1e-3, 0.5]}}
 
