@@ -149,4 +149,4 @@ def _vectors(partial: Partial) -> Iterator[tuple[str, Tensor | Cut, Segments | N
     elif isinstance(partial, Product):
         for part in partial.parts.values():
             for name, vector, segments in _vectors(part):  # of a group of parameters: only its rule knows how many
-                yield name, vector, segments or Segments.all(vector.numel())
+                yield name, vector, segments or Segments.all(vector.shape[0])

@@ -109,7 +109,7 @@ class Slices:
             for place, (name, segments, _) in enumerate(held):
                 vector = put_together(sums[place] for sums in answers)
                 total.vectors[name][segments] = Sum(total.vectors[name][segments].weight, vector)
-        return root(replace(total), present)
+        return root(total, present)
 
     def close(self) -> None:
         """End the actors."""

@@ -39,10 +39,6 @@ class Cut:
         self.share = 0
         self.norm = float("nan")
 
-    def numel(self) -> int:
-        """Its length."""
-        return self.shape[0]
-
 
 def places(size: int, count: int) -> list[slice]:
     """How a vector of this length is cut."""

@@ -14,15 +14,15 @@ from raycollab.errors import DataError, ModelError
 from raycollab.metrics import Average, CalibrationBins, Confusion, RankCounts, Statistics
 from raycollab.models.base import Model
 from raycollab.spec import ParamSpec
-from raycollab.task import Fingerprint, Task
+from raycollab.task import Fingerprint
 from raycollab.tasks.augmentation import Augmentation
-from raycollab.tasks.features import head_inputs
-from raycollab.tasks.inputs import check_names, finite_rows, names_of, taken
+from raycollab.tasks.inputs import check_names, finite_rows, names_of
+from raycollab.tasks.one_net import OneNet
 from raycollab.types import Batch
 
 
 @dataclass(frozen=True)
-class Classification(Task):
+class Classification(OneNet):
     """Cross-entropy over class logits; accuracy, precision, recall, F1, calibration error, and AUC for two classes.
 
     Args:
@@ -60,10 +60,6 @@ class Classification(Task):
         require(0 <= self.label_smoothing < 1, "label_smoothing", self.label_smoothing, "must be in [0, 1)")
         require(self.bad_rows in ("error", "drop"), "bad_rows", self.bad_rows, "must be 'error' or 'drop'")
 
-    def model(self) -> nn.Module:
-        """Build the model."""
-        return self.net.build()
-
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Mean cross-entropy, of examples times their weights if they have any []."""
         outputs = self.outputs(model, self.shown(model, batch))
@@ -88,10 +84,6 @@ class Classification(Task):
     def called(self, model: nn.Module, inputs: Tensor) -> Any:
         """Give the model its inputs."""
         return model(inputs)
-
-    def inputs_of(self, batch: Batch) -> Tensor:
-        """What the module is given: one column as it is, or several beside each other."""
-        return taken(batch, self.inputs)
 
     def shown(self, model: nn.Module, batch: Batch) -> Tensor:
         """What the module is given where it learns: `inputs_of`, unless a task changes it at random."""
@@ -120,22 +112,6 @@ class Classification(Task):
     def logits(self, model: nn.Module, batch: Batch) -> Tensor:
         """The model's output [b, num_classes]."""
         return self.outputs(model, self.inputs_of(batch)).float()
-
-    def features(self, model: nn.Module, batch: Batch) -> Tensor:
-        """What goes into the last nn.Linear of the model [b, f]."""
-        with head_inputs(model) as seen:
-            self.outputs(model, self.inputs_of(batch))
-        return seen()
-
-    def loss_and_features(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Both, of one forward pass."""
-        with head_inputs(model) as seen:
-            loss = self.loss(model, batch)
-        return loss, seen()
-
-    def count(self, batch: Batch) -> int:
-        """Number of examples."""
-        return len(batch[names_of(self.inputs)[0]])
 
     def statistics(self, model: nn.Module, batch: Batch) -> Statistics:
         """Loss, confusion matrix, calibration and, for two classes, ranks of the scores."""

@@ -13,14 +13,14 @@ from raycollab.errors import DataError, ModelError
 from raycollab.metrics import Average, LabelCounts, MacroAUC, Statistics
 from raycollab.models.base import Model
 from raycollab.spec import ParamSpec
-from raycollab.task import Fingerprint, Task
-from raycollab.tasks.features import head_inputs
-from raycollab.tasks.inputs import check_names, finite_rows, names_of, taken
+from raycollab.task import Fingerprint
+from raycollab.tasks.inputs import check_names, finite_rows, names_of
+from raycollab.tasks.one_net import OneNet
 from raycollab.types import Batch
 
 
 @dataclass(frozen=True)
-class MultiLabel(Task):
+class MultiLabel(OneNet):
     """Binary cross-entropy of each label; F1 by label, micro and macro, AUC, and the share of rows with all right.
 
     Args:
@@ -56,17 +56,9 @@ class MultiLabel(Task):
         require(0 < self.threshold < 1, "MultiLabel.threshold", self.threshold, "must be in (0, 1)")
         require(self.bad_rows in ("error", "drop"), "MultiLabel.bad_rows", self.bad_rows, "must be 'error' or 'drop'")
 
-    def model(self) -> nn.Module:
-        """Build the model."""
-        return self.net.build()
-
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Mean over examples and labels, of examples times their weights if they have any []."""
         return self.losses(model(self.inputs_of(batch)), batch).mean()
-
-    def inputs_of(self, batch: Batch) -> Tensor:
-        """What the module is given: one column as it is, or several beside each other."""
-        return taken(batch, self.inputs)
 
     def losses(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Mean over the labels of each example, times its weight if it has one [b]."""
@@ -77,22 +69,6 @@ class MultiLabel(Task):
     def logits(self, model: nn.Module, batch: Batch) -> Tensor:
         """The model's output [b, num_labels]."""
         return model(self.inputs_of(batch)).float()
-
-    def features(self, model: nn.Module, batch: Batch) -> Tensor:
-        """What goes into the last nn.Linear of the model [b, f]."""
-        with head_inputs(model) as seen:
-            model(self.inputs_of(batch))
-        return seen()
-
-    def loss_and_features(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Both, of one forward pass."""
-        with head_inputs(model) as seen:
-            loss = self.loss(model, batch)
-        return loss, seen()
-
-    def count(self, batch: Batch) -> int:
-        """Number of examples."""
-        return len(batch[names_of(self.inputs)[0]])
 
     def statistics(self, model: nn.Module, batch: Batch) -> Statistics:
         """Loss, hits by label and ranks of the scores."""

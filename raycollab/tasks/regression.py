@@ -14,9 +14,9 @@ from raycollab.errors import DataError, ModelError
 from raycollab.metrics import Average, Residuals, Statistics
 from raycollab.models.base import Model
 from raycollab.spec import ParamSpec
-from raycollab.task import Fingerprint, Task
-from raycollab.tasks.features import head_inputs
-from raycollab.tasks.inputs import check_names, finite_rows, names_of, taken
+from raycollab.task import Fingerprint
+from raycollab.tasks.inputs import check_names, finite_rows, names_of
+from raycollab.tasks.one_net import OneNet
 from raycollab.types import Batch
 
 _ERRORS: dict[str, Callable[..., Tensor]] = {
@@ -27,7 +27,7 @@ _ERRORS: dict[str, Callable[..., Tensor]] = {
 
 
 @dataclass(frozen=True)
-class Regression(Task):
+class Regression(OneNet):
     """Squared, absolute or Huber's error; MSE, RMSE, MAE and R2 in the targets' own units.
 
     The net predicts (target - mean) / deviation, and that is where the loss is taken; predictions are scaled back.
@@ -66,17 +66,9 @@ class Regression(Task):
         require(good, f"{kind}.deviation", self.deviation, f"must be > 0, and as many as mean={self.mean}")
         require(self.bad_rows in ("error", "drop"), f"{kind}.bad_rows", self.bad_rows, "must be 'error' or 'drop'")
 
-    def model(self) -> nn.Module:
-        """Build the model."""
-        return self.net.build()
-
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Mean error over a batch, of examples times their weights if they have any []."""
         return self.losses(model(self.inputs_of(batch)), batch).mean()
-
-    def inputs_of(self, batch: Batch) -> Tensor:
-        """What the module is given: one column as it is, or several beside each other."""
-        return taken(batch, self.inputs)
 
     def losses(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Error of each example, the mean over its targets, times its weight if it has one [b]."""
@@ -85,16 +77,6 @@ class Regression(Task):
         errors = _ERRORS[self.error](_fitted(outputs, targets), scaled, reduction="none")
         losses = errors.reshape(len(errors), -1).mean(1)
         return losses * batch[WEIGHT] if WEIGHT in batch else losses
-
-    def features(self, model: nn.Module, batch: Batch) -> Tensor:
-        """What goes into the last nn.Linear of the model [b, f]."""
-        with head_inputs(model) as seen:
-            model(self.inputs_of(batch))
-        return seen()
-
-    def count(self, batch: Batch) -> int:
-        """Number of examples."""
-        return len(batch[names_of(self.inputs)[0]])
 
     def statistics(self, model: nn.Module, batch: Batch) -> Statistics:
         """Loss, and errors in the targets' own units."""
