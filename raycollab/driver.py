@@ -30,6 +30,8 @@ from raycollab.stopping import Stopping
 from raycollab.types import AgentCard, Assignment, Failure, Round, RoundReport, Update
 from raycollab.validation import Validation, weighed
 
+_TRIES = 2  # at the last checkpoint: a host may die while it stores
+
 
 class Driver:
     """Runs the rounds of one experiment.
@@ -132,10 +134,11 @@ class Driver:
         Raises: RunFolderError if it cannot be written.
         """
         notes = [*self._durability.settle(), *self._journal.flush()]
-        if self.version and self._durability.round != self.version:
-            notes += self._checkpoint()
+        for _ in range(_TRIES if self.version else 0):
             if self._durability.round != self.version:
-                raise RunFolderError("; ".join(notes))
+                notes += self._checkpoint()
+        if self.version and self._durability.round != self.version:
+            raise RunFolderError("; ".join(notes))
         return notes
 
     def add_agent(self, agent: Agent) -> AgentCard:

@@ -43,6 +43,7 @@ class RayPool(Pool):
         self._policy = policy
         self._slices = Slices(count, policy.round_timeout_s) if (count := self._session.slices) else None
         self._newest: tuple[Any, Any, int] = (None, None, 0)  # vectors, a reference to them as broadcast, their size
+        self._died_storing: dict[int, ActorHandle] = {}
         self._seconds: dict[str, float] = {}  # that each agent took last
         self._typical = math.nan  # seconds of an agent of late
 
@@ -197,8 +198,12 @@ class RayPool(Pool):
         return outcomes
 
     def save(self, storage: Storage, last_rounds: Mapping[str, int]) -> Callable[[], list[Failure]]:
-        """Save on the agents' side, all hosts side by side; a dead one is replaced first and saves what it restored."""
+        """Save on the agents' side, all hosts side by side; a dead one is replaced first and saves what it restored.
+
+        One that dies meanwhile is a RunFolderError: without its agents' states, what was durable before is worth more.
+        """
         groups = self._layout.by_host(list(last_rounds))
+        self._bury()
         self.hosts.revive(groups)
         refs: dict[int, Any] = {}
         for host, names in groups.items():
@@ -206,7 +211,7 @@ class RayPool(Pool):
                 handle = self.hosts.handles[host]
                 held = handle.hold.remote({name: last_rounds[name] for name in names})
                 refs[host] = handle.write.remote(storage, held)
-
+        handles = {host: self.hosts.handles[host] for host in refs}
         absent = {host: self.hosts.absence(host) for host in groups if host not in refs}
 
         def wait() -> list[Failure]:
@@ -215,13 +220,23 @@ class RayPool(Pool):
             for host, answer in answers.items():
                 if not isinstance(answer, Failure):
                     failures += answer
-                elif host in absent or isinstance(answer, Gone) or answer.error == "Timeout":
+                elif host in absent or answer.error == "Timeout":
                     failures += [Failure(name, answer.error, answer.message) for name in groups[host]]
+                elif isinstance(answer, Gone):
+                    self._died_storing[host] = handles[host]
+                    raise RunFolderError(f"the actor of {', '.join(groups[host])} died while it stored their states")
                 else:
                     raise RunFolderError(answer.message)
             return failures
 
         return wait
+
+    def _bury(self) -> None:
+        """Take the actors that died while they stored for dead, unless they were replaced since."""
+        for host, handle in list(self._died_storing.items()):
+            del self._died_storing[host]
+            if self.hosts.handles.get(host) is handle and self.hosts.is_up(host):
+                self.hosts.failed(host, Gone("", "ActorDiedError", "it died while it stored"), [], (0, 0, 0))
 
     def restore(self, storage: Storage, names: Sequence[str]) -> None:
         """Restore on the agents' side, all hosts side by side; one that dies meanwhile is replaced in the next round.

@@ -219,3 +219,23 @@ def test_the_round_ends_as_soon_as_enough_have_answered(tmp_path):
     assert first.seconds < 30
     assert second.failures == ()
     assert len(second.agents) in (2, 3)  # whose answers come together count together
+
+
+def test_an_actor_that_dies_while_it_stores_costs_the_checkpoint_not_its_agents_memory(tmp_path):
+    """What was durable is kept; the next try finds another actor, which has what its agents last stored."""
+    storage = Storage(str(tmp_path / "stored"))
+    storage.make_dirs("")
+    with OnRay(experiment(STATEFUL, STATEFUL), tmp_path) as on_ray:
+        on_ray.driver.step()
+        on_ray.kill(1)
+        with pytest.raises(RunFolderError, match="the actor of agent-1 died while it stored their states"):
+            on_ray.pool.save(storage, {"agent-0": 1, "agent-1": 1})()
+        assert on_ray.pool.save(storage, {"agent-0": 1, "agent-1": 1})() == []
+        report = on_ray.driver.step()
+        found = bits(on_ray.driver)
+    assert load_state(storage, "agent-1")["round"] == 1
+    assert not any(agent.fresh for agent in report.agents)
+    same = locally(experiment(STATEFUL, STATEFUL), tmp_path)
+    for _ in range(2):
+        same.step()
+    assert found == bits(same)
