@@ -7,13 +7,9 @@ import operator
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from inspect import signature
-from os import PathLike
-from types import NoneType, UnionType
-from typing import Any, Self, SupportsFloat, SupportsIndex, SupportsInt, get_args, get_origin
 
 from raycollab.errors import ConfigError
+from raycollab.settings import Settings, require
 
 _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
@@ -21,60 +17,7 @@ _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
     "<": operator.lt,
 }
-_NAMES = {
-    bool: "True or False",
-    int: "a whole number",
-    float: "a number",
-    str: "text",
-    tuple: "a list or tuple",
-    NoneType: "None",
-}
-_ACCEPTED: dict[type, tuple[type, ...]] = {
-    bool: (SupportsInt,),
-    int: (SupportsIndex,),
-    float: (SupportsFloat,),
-    str: (str,),
-    tuple: (list, tuple),
-    NoneType: (NoneType,),
-}
 _TARGET = re.compile(r"\s*([\w.]+)\s*(>=|<=|>|<)\s*([-+0-9.eE]+)\s*")
-
-
-class Settings:
-    """Base of frozen dataclasses: a value of another type is refused by name, before `__post_init__` compares it."""
-
-    def __new__(cls, *values: object, **named: object) -> Self:
-        """Check what is given against the types of the fields; only numbers, flags, text and lists are looked at."""
-        kind: type = cls
-        names, kinds = _form(kind)
-        for name, value in (*zip(names, values, strict=False), *named.items()):
-            wanted = _wanted(kinds[name], value) if name in kinds else ""
-            require(not wanted, f"{cls.__name__}.{name}", value, f"must be {wanted}")
-        return super().__new__(cls)
-
-
-@cache
-def _form(kind: type) -> tuple[tuple[str, ...], dict[str, Any]]:
-    """Names of a class's arguments in order, and the types of its fields."""
-    return tuple(signature(kind).parameters), {
-        name: field.type for name, field in getattr(kind, "__dataclass_fields__", {}).items()
-    }
-
-
-def _wanted(kind: Any, value: object) -> str:
-    """What belongs into a field of this type if the value does not; empty if it does, or if that cannot be told."""
-    kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
-    names = [_NAMES.get(get_origin(each) or each) for each in kinds]
-    if None in names or any(isinstance(value, _ACCEPTED[get_origin(each) or each]) for each in kinds):
-        return ""
-    text = "; write str(path)" if isinstance(value, PathLike) and str in kinds else ""
-    return " or ".join(name for name in names if name) + text
-
-
-def require(condition: bool, setting: str, value: object, accepted: str) -> None:
-    """Raise ConfigError(what was set, its value, what is accepted) unless the condition holds."""
-    if not condition:
-        raise ConfigError(f"{setting}={value!r}: {accepted}")
 
 
 @dataclass(frozen=True)
@@ -123,6 +66,10 @@ class RunConfig(Settings):
         start: Run folder, or model/ folder, whose model the run begins from: what has the same name and shape is taken
             over, the rest is fresh; agents of a run folder also go on with what they had for themselves. None begins
             from fresh weights.
+        max_harm: How far an agent's own score, by the task's primary metric on its validation rows, may fall below its
+            best so far; None does not look.
+        on_harm: What is done for an agent that falls further: "stop" ends the run, "reweigh" doubles its weight until
+            it has recovered.
     """
 
     name: str = ""
@@ -135,6 +82,8 @@ class RunConfig(Settings):
     seed: int = 0
     num_blocks: int | None = None
     start: str | None = None
+    max_harm: float | None = None
+    on_harm: str = "stop"
 
     def __post_init__(self) -> None:
         require(self.num_rounds >= 1, "RunConfig.num_rounds", self.num_rounds, "must be >= 1")
@@ -143,6 +92,10 @@ class RunConfig(Settings):
             value = getattr(self, name)
             require(value is None or value >= 1, f"RunConfig.{name}", value, "must be >= 1, or null for the default")
         require(self.seed >= 0, "RunConfig.seed", self.seed, "must be >= 0")
+        harm = self.max_harm
+        require(harm is None or harm >= 0, "RunConfig.max_harm", harm, "must be >= 0, or null for none")
+        ways = ("stop", "reweigh")
+        require(self.on_harm in ways, "RunConfig.on_harm", self.on_harm, f"must be one of {ways}")
         require(self.start != "", "RunConfig.start", self.start, "must be a folder with a saved model, or null")
         plain = re.fullmatch(r"[\w.\-]*", self.name) and self.name not in (".", "..")
         require(
@@ -308,11 +261,17 @@ class CheckpointConfig(Settings):
         every: Rounds between durable checkpoints; None goes by `every_s` alone. The last round is always kept.
         keep: Checkpoints that stay on disk, the newest ones.
         every_s: Seconds after which a round is kept, whatever its number; None goes by `every` alone.
+        ledger: Whether a ledger is kept of who approved what, who sent what and what became of it; None keeps one
+            unless the parties are simulated.
+        updates: Whether each party's last update is kept with its state in a checkpoint, so that `raycollab audit
+            verify` can compute the round again. Whoever reads the run folder reads the updates then.
     """
 
     every: int | None = 1
     keep: int = 2
     every_s: float | None = None
+    ledger: bool | None = None
+    updates: bool = False
 
     def __post_init__(self) -> None:
         every, every_s = self.every, self.every_s
@@ -321,3 +280,6 @@ class CheckpointConfig(Settings):
         remedy = "needs `every_s` beside it: seconds between checkpoints"
         require(every is not None or every_s is not None, "CheckpointConfig.every", every, remedy)
         require(self.keep >= 1, "CheckpointConfig.keep", self.keep, "must be >= 1")
+        kept = self.ledger is not False or not self.updates
+        accepted = "is for an audit of the ledger: set ledger to true or null"
+        require(kept, "CheckpointConfig.updates", self.updates, accepted)

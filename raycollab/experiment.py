@@ -1,7 +1,7 @@
 """Everything that a run is made of, as one value."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from raycollab.agent import Agent
@@ -9,9 +9,26 @@ from raycollab.aggregation import Aggregator
 from raycollab.attacks import Attack
 from raycollab.chains import Chain, as_chain
 from raycollab.codecs import Codec
+from raycollab.compatibility import (
+    all_rules,
+    check_blocks,
+    check_discounts,
+    check_guard,
+    check_ledger,
+    check_mode,
+    check_noise,
+    check_noise_shares,
+    check_quorum,
+    check_rule,
+    check_secure_sums,
+    check_selection,
+    check_slices,
+)
 from raycollab.config import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from raycollab.data import Source
 from raycollab.errors import ConfigError
+from raycollab.exposure import exposures
+from raycollab.keys import public_keys
 from raycollab.modes import Mode, Synchronous
 from raycollab.params import Exchange
 from raycollab.population import Parties, Population
@@ -19,7 +36,8 @@ from raycollab.recipe import packages, plain_fields, to_plain
 from raycollab.runtime.layout import Layout
 from raycollab.runtime.parties import check_names
 from raycollab.runtime.session import Session
-from raycollab.selection import Candidate, Selection, Uniform
+from raycollab.secure import SecureSum
+from raycollab.selection import Selection, Uniform
 from raycollab.task import Task
 from raycollab.types import Step
 
@@ -41,13 +59,6 @@ _KINDS: dict[str, tuple[type, str]] = {  # what each field must be, and an examp
     "attack": (Attack, "Attack('sign_flip', 2)"),
 }
 _OPTIONAL = ("upload", "broadcast")
-# What may differ between a run and its continuation without changing what was computed so far.
-_FREE: dict[str, tuple[str, ...]] = {
-    "run": ("name", "dir", "num_rounds", "target", "patience", "eval_every"),
-    "scaling": tuple(f.name for f in fields(ScalingConfig) if f.name not in ("threads_per_host", "agents_at_once")),
-    "failure": tuple(field.name for field in fields(FailureConfig)),
-    "checkpoint": tuple(field.name for field in fields(CheckpointConfig)),
-}
 
 
 @dataclass(frozen=True)
@@ -120,6 +131,11 @@ class Experiment:
                 raise ConfigError(
                     f"agent {agent.name!r}: {rule} needs {missing}, which {type(agent.learner).__name__} does not send"
                 )
+            if agent.learner.models and not self.rule.several:
+                raise ConfigError(
+                    f"agent {agent.name!r}: {type(agent.learner).__name__} learns one of several models, and "
+                    f"{type(self.rule).__name__} would merge what is learned of all of them: use PerCluster(...)"
+                )
         return self.attack.members(agents, self.task)
 
     def misbehaving(self) -> tuple[str, ...]:
@@ -127,76 +143,61 @@ class Experiment:
         return self.attack.bad([agent.name for agent in self._parties()]) if self.attack else ()
 
     def warnings(self) -> list[str]:
-        """What may be meant as it is, but makes a rule fail."""
+        """What may be meant as it is, but makes a rule fail, or leaves data open beside noise."""
         bad = len(self.misbehaving())
-        tolerated = [(type(rule).__name__, getattr(rule, "f", bad)) for rule in _with_inner(self.rule)]  # Krum, Bulyan
-        return [
+        tolerated = [(type(rule).__name__, getattr(rule, "f", bad)) for rule in all_rules(self.rule)]  # Krum, Bulyan
+        few = [
             f"{name}(f={f}) tolerates {f} bad updates a round, and {bad} agents are bad"
             for name, f in dict.fromkeys(tolerated)
             if f < bad
         ]
+        learners = {agent.name: agent.learner for agent in self._parties()}
+        validating = [agent.name for agent in self._parties() if agent.val_fraction]
+        return [*few, *exposures(Chain(self.chain), learners, validating)]
 
     def _parties(self) -> list[Agent]:
         return Parties(tuple(self.agents.agents())).agents()
 
     def resolved(self) -> "Experiment":
-        """With every default that depends on the agents filled in, so that running it again gives the same bits."""
+        """With every default that depends on the agents filled in, so that running it again gives the same bits.
+
+        Raises: ConfigError for parts that do not go together.
+        """
         members = self.members()
-        count = len(members)
+        names, count = [agent.name for agent in members], len(members)
         per_round = self.run.agents_per_round
         if per_round is not None and per_round > count:
             raise ConfigError(f"RunConfig.agents_per_round={per_round}: there are only {count} agents")
         selected = per_round or count
         if self.scaling.on_party_nodes:
-            check_names([agent.name for agent in members])
-        self.select.check_agents([agent.name for agent in members])
-        self.mode.check_agents([agent.name for agent in members])
-        self.select.select([Candidate(agent.name, 1) for agent in members], selected, round=1, seed=self.run.seed)
-        rule, arriving = self.rule, self.mode.updates_per_round(selected)
-        if (needed := self.failure.quorum(arriving)) > arriving:
-            raise ConfigError(f"FailureConfig.min_agents={needed}: a round has only {arriving} agents")
-        self.attack.check([agent.name for agent in members], self.mode, arriving)
-        if rule.min_updates > arriving:
-            raise ConfigError(
-                f"{rule!r} needs {rule.min_updates} updates a round; {self.mode!r} of {selected} agents "
-                f"brings {arriving}: select more agents or let the rule tolerate fewer bad ones"
-            )
-        rule.check_agents([agent.name for agent in members], arriving)
-        if (slices := self.scaling.slices) and (self.upload is not None or not rule.sums):
-            why = f"{self.upload!r} writes whole vectors" if self.upload is not None else f"{rule!r} does more than sum"
-            raise ConfigError(
-                f"ScalingConfig.slices={slices}: {why}; set it to 0, which lets the driver take in what hosts send"
-            )
-        if self.mode.discounts and not rule.takes_discounts:
-            raise ConfigError(
-                f"{rule!r} keeps what it remembers in step with what agents remember, and {self.mode!r} would discount "
-                f"only the former: set its power to 0"
-            )
-        bound = next((agent for agent in members if agent.learner.needs), None)
-        if bound is not None and self.mode.discounts:
-            raise ConfigError(
-                f"agent {bound.name!r}: {type(bound.learner).__name__} keeps what it remembers in step with the common "
-                f"{list(bound.learner.needs)}, and {self.mode!r} would discount only the latter: set its power to 0"
-            )
-        if self.mode.over_select and selected == count:
-            raise ConfigError(
-                f"{self.mode!r}: a round takes all {count} agents already; set RunConfig.agents_per_round to fewer"
-            )
-        if (self.run.num_blocks or 1) > count:
-            raise ConfigError(
-                f"RunConfig.num_blocks={self.run.num_blocks}: there are only {count} agents, and a block needs at "
-                f"least one"
-            )
+            check_names(names)
+        check_selection(self.select, names, selected, self.run.seed)
+        arriving = check_mode(self.mode, names, selected)
+        check_quorum(self.failure, arriving)
+        self.attack.check(names, self.mode, arriving)
+        check_rule(self.rule, repr(self.mode), names, selected, arriving)
+        learners = {agent.name: agent.learner for agent in members}
+        check_noise(self.rule, learners, self.select, self.mode, selected < count)
+        check_noise_shares(Chain(self.chain), learners, max(self.failure.quorum(arriving), self.rule.min_updates))
+        rule = self.steps().aggregator
+        check_secure_sums(rule, self.mode, self.select, self.upload, self.checkpoint, learners)
+        check_slices(self.scaling, self.rule, self.upload)
+        check_discounts(self.mode, self.rule, learners)
+        check_blocks(self.run, count)
+        check_guard(self.run, self.rule)
+        check_ledger(self.checkpoint, {agent.name: agent.key for agent in members})
         return replace(self, run=replace(self.run, agents_per_round=selected))
 
     def plan(self) -> "Plan":
         """What the driver gets to know."""
         members = self.members()
         needs = sorted({name for agent in members for name in agent.learner.needs})
+        models = sorted({name for agent in members for name in agent.learner.models})
         names = tuple(agent.name for agent in members)
         return Plan(
             names,
             tuple(needs),
+            tuple(models),
             self.task,
             self.steps(),
             self.test,
@@ -208,6 +209,8 @@ class Experiment:
             self.checkpoint,
             self.scaling.threads_per_host,
             tuple(sorted(packages((self.task, self.agents, self.chain, self.test)))),
+            self.keeps_ledger,
+            public_keys({agent.name: agent.key for agent in members}),
         )
 
     def session(self) -> Session:
@@ -222,9 +225,10 @@ class Experiment:
             self.upload,
             self.scaling.agents_at_once or 0,
             self.failure.max_norm,
-            self.agents.simulated and not self.scaling.on_party_nodes,
+            self.agents.simulated and not self.scaling.on_party_nodes and not isinstance(self.rule, SecureSum),
             self.scaling.slices,
             self.run.start,
+            public_keys({agent.name: agent.key for agent in self._parties()}),
         )
 
     def layout(self, num_cpus: int) -> Layout:
@@ -243,6 +247,12 @@ class Experiment:
         if self.scaling.agents_per_host is not None:
             return -(-count // self.scaling.agents_per_host)
         return min(count if count <= _MAX_HOSTS else max(1, num_cpus), self.most_hosts)
+
+    @property
+    def keeps_ledger(self) -> bool:
+        """Whether a ledger is kept: as set, or where parties are real."""
+        asked = self.checkpoint.ledger
+        return self.checkpoint.updates or not self.agents.simulated if asked is None else asked
 
     @property
     def most_hosts(self) -> int:
@@ -265,19 +275,13 @@ class Experiment:
         }
 
 
-def _with_inner(rule: Aggregator) -> Iterator[Aggregator]:
-    """A rule, and all that it is made of."""
-    yield rule
-    for inner in rule.inner:
-        yield from _with_inner(inner)
-
-
 @dataclass(frozen=True)
 class Plan:
     """What the driver knows of an experiment: everything but the parties' data and how they learn."""
 
     names: tuple[str, ...]
     needs: tuple[str, ...]  # vectors that learners ask for beside the parameters
+    models: tuple[str, ...]  # and further ones, each of which starts as another initial model
     task: Task
     chain: Chain
     test: Source
@@ -289,28 +293,5 @@ class Plan:
     checkpoint: CheckpointConfig
     threads: int
     packages: tuple[str, ...]  # that the experiment's values are of: of no other are agents that join later
-
-
-def changed_settings(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """What differs between two plain experiments, of what decides the bits of a run: `path: before -> after`."""
-    changes: list[str] = []
-    _compare(before, after, (), changes)
-    return changes
-
-
-def _compare(before: Any, after: Any, path: tuple[str, ...], changes: list[str]) -> None:
-    if len(path) == 2 and path[1] in _FREE.get(path[0], ()):
-        return
-    if isinstance(before, dict) and isinstance(after, dict):
-        for key in sorted({*before, *after}):
-            _compare(before.get(key), after.get(key), (*path, key), changes)
-    elif (
-        isinstance(before, Sequence)
-        and isinstance(after, Sequence)
-        and not isinstance(before, str)
-        and len(before) == len(after)
-    ):
-        for index, (one, other) in enumerate(zip(before, after, strict=True)):
-            _compare(one, other, (*path, str(index)), changes)
-    elif before != after:
-        changes.append(f"{'.'.join(path)}: {before!r} -> {after!r}")
+    ledger: bool = False
+    keys: Mapping[str, str] = field(default_factory=dict)  # public ones, by agent
