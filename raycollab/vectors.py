@@ -5,6 +5,7 @@ found and zeroed on its first touch. What malloc keeps for itself ends at 32 MiB
 stays in the cache; done element by element, no number of threads and no cut changes a bit.
 """
 
+import mmap
 import os
 import threading
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from torch import Tensor, UntypedStorage
 
 from raycollab.determinism import fixed_threads
 
-SLICE = 2**17  # elements: half a MiB
+SLICE = 2**18  # elements: a MiB; threads that work through shorter ones wait for each other in Python
 _THREADS = "slices"
 _cores = 1
 _LARGE = 2**25  # bytes from which malloc goes to the operating system each time
@@ -52,6 +53,14 @@ _MEMORY = Memory()
 def empty(size: int) -> Tensor:
     """See Memory.empty; of this process."""
     return _MEMORY.empty(size)
+
+
+def zeros(size: int, like: Tensor) -> Tensor:
+    """Zeros [size] of a tensor's type and device; what nobody writes to takes no memory of a CPU's."""
+    num_bytes = size * like.element_size()
+    if like.device.type != "cpu" or num_bytes < _LARGE:
+        return like.new_zeros(size)
+    return torch.frombuffer(mmap.mmap(-1, num_bytes), dtype=like.dtype)
 
 
 def plus(vector: Tensor, change: Tensor) -> Tensor:

@@ -1,8 +1,10 @@
+import resource
+
 import pytest
 import torch
 
 from raycollab import vectors
-from raycollab.vectors import SLICE, Memory, by_slices, plus
+from raycollab.vectors import SLICE, Memory, by_slices, plus, zeros
 
 SIZE = 2**23  # elements: 32 MiB
 
@@ -38,6 +40,22 @@ def test_small_vectors_and_a_torch_without_counts_take_fresh_memory(monkeypatch)
     monkeypatch.setattr(vectors, "_holders_of", None)
     assert made.empty(SIZE).shape == (SIZE,)
     assert made._storages == []
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_zeros_are_zeros_and_can_be_written(dtype):
+    for size in (3, SIZE):
+        made = zeros(size, torch.ones(1, dtype=dtype))
+        assert (made.shape, made.dtype, made.count_nonzero().item()) == ((size,), dtype, 0)
+        made.add_(1)
+        assert made.sum(dtype=torch.float64).item() == size
+
+
+def test_zeros_that_nobody_writes_to_take_no_memory():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB
+    held = zeros(100 * SIZE, torch.ones(1))  # 3.1 GiB
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**18
+    assert held[5].item() == 0
 
 
 def test_what_nobody_needs_any_more_is_given_back():

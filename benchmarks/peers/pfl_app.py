@@ -4,6 +4,7 @@ Local training is pfl's own loop over a module's `loss`; users' data is in memor
 pfl does it.
 """
 
+import os
 import time
 
 import torch
@@ -50,6 +51,7 @@ def main() -> None:
         Outcome(watch.ended, accuracy(workload, module.net), moved).write(arguments.folder, "pfl", "torch", "numpy")
     if processes > 1:
         torch.distributed.destroy_process_group()
+    os._exit(0)  # gloo's threads make the interpreter abort at times while it shuts down; nothing is left to do
 
 
 class Scored(nn.Module):

@@ -90,7 +90,8 @@ class Stacked:
     def load(self, params: Tensor) -> None:
         """Copy the same vector [d] into every copy."""
         for stacked, part in zip(self.params, params.split(self._sizes), strict=True):
-            stacked.copy_(part.view(stacked.shape[1:]))
+            copies = stacked[0] if self.count == 1 else stacked  # one is copied faster than it is broadcast
+            copies.copy_(part.view(stacked.shape[1:]))
 
     def deltas(self, start: Tensor) -> Tensor:
         """How far each copy is from a vector [d], as new vectors [k, d]."""

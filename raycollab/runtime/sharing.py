@@ -13,6 +13,7 @@ _LONGEST_S = 1.0  # of a share: what a host that dies takes with it
 _UNKNOWN = 16  # shares of a host, about, where nobody knows how long its blocks take
 _PIECES = 3  # of what a host has, where another one that is done could take some of it
 _SHORTEST_S = 0.05  # of a piece, which costs a call of some milliseconds
+_CROSSINGS = 10  # that a share should last: its sum crosses by itself
 Share = tuple[Block, ...]
 
 
@@ -35,6 +36,13 @@ class ShareResult:
     seconds: float = 0.0
 
 
+def lost_share(share: Share, failure: Failure, decision: str) -> ShareResult:
+    """The result of a share whose host did not answer."""
+    agents = [assignment.agent for block in share for assignment in block.assignments]
+    failures = tuple(Failure(agent, failure.error, failure.message, decision) for agent in agents)
+    return ShareResult((), (), failures, (0, 0, 0))
+
+
 class Shares:
     """Shares that wait for their host, or for any where it does not matter which.
 
@@ -43,6 +51,7 @@ class Shares:
         seconds_of: How long a block may take, NaN if nobody knows.
         single: Make a share of each block.
         movers: The hosts that can run what is not pinned.
+        crossing_s: Seconds that a sum takes to cross.
     """
 
     def __init__(
@@ -52,14 +61,17 @@ class Shares:
         *,
         single: bool = False,
         movers: Iterable[int] = (),
+        crossing_s: float = 0.0,
     ):
         homes: dict[int, list[Block]] = {}
         for block in blocks:
             homes.setdefault(block.home, []).append(block)
-        self._waiting = {
-            home: deque([(block,) for block in held] if single else _cut(held, [seconds_of(block) for block in held]))
-            for home, held in homes.items()
-        }
+        shortest_s = max(_SHORTEST_S, _CROSSINGS * crossing_s)
+
+        def portions(held: list[Block]) -> list[Share]:
+            return [(block,) for block in held] if single else _cut(held, list(map(seconds_of, held)), shortest_s)
+
+        self._waiting = {home: deque(portions(held)) for home, held in homes.items()}
         self._movers = set(movers)
 
     @property
@@ -87,13 +99,13 @@ class Shares:
         return [share for waiting in self._waiting.values() for share in waiting]
 
 
-def _cut(blocks: Sequence[Block], seconds: Sequence[float]) -> list[Share]:
+def _cut(blocks: Sequence[Block], seconds: Sequence[float], shortest_s: float) -> list[Share]:
     """Neighbours together until they take long enough."""
     total = sum(seconds)
     if math.isnan(total):
         size = max(1, len(blocks) // _UNKNOWN)
         return [tuple(blocks[start : start + size]) for start in range(0, len(blocks), size)]
-    most = min(_LONGEST_S, total if blocks[0].pinned else max(_SHORTEST_S, total / _PIECES))
+    most = min(max(_LONGEST_S, shortest_s), total if blocks[0].pinned else max(shortest_s, total / _PIECES))
     shares: list[list[Block]] = []
     so_far = math.inf
     for block, lasts in zip(blocks, seconds, strict=True):

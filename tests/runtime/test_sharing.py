@@ -48,6 +48,13 @@ def test_what_is_short_is_not_cut():
     assert everything(Shares(blocks(*[0] * 6), lambda block: 0.02), 0) == [[0, 1, 2], [3, 4, 5]]
 
 
+def test_a_share_lasts_ten_times_as_long_as_its_sum_takes_to_cross():
+    assert everything(Shares(blocks(*[0] * 6), lambda block: 0.1, crossing_s=0.03), 0) == [[0, 1, 2], [3, 4, 5]]
+    assert everything(Shares(blocks(0, 0), lambda block: 0.4, crossing_s=0.4), 0) == [[0, 1]]
+    assert everything(Shares(blocks(0, 0, pinned=True), lambda block: 0.9, crossing_s=0.4), 0) == [[0, 1]]
+    assert everything(Shares(blocks(0, 0, pinned=True), lambda block: 9.0, crossing_s=0.4), 0) == [[0], [1]]
+
+
 def test_each_block_by_itself_where_that_is_asked_for():
     assert everything(Shares(blocks(0, 0), lambda block: 0.1, single=True), 0) == [[0], [1]]
 
