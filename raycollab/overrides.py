@@ -39,6 +39,22 @@ def overridden(plain: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, 
     return changed
 
 
+def standing(plain: Mapping[str, Any], path: str) -> Any:
+    """What stands at a path of the plain data; None if nothing does.
+
+    Raises: ConfigError for an element that is not there, or of what is no list.
+    """
+    node: Any = plain
+    parts = _path(path)
+    for depth, part in enumerate(parts, 1):
+        holder = _holder(node, part)
+        if not isinstance(holder, dict | list):
+            return None
+        key = _key(holder, part, parts[:depth])
+        node = holder[key] if isinstance(holder, list) else holder.get(key)
+    return node
+
+
 def _path(override: str) -> tuple[str, ...]:
     return tuple(override.removeprefix("--").partition("=")[0].split("."))
 

@@ -1,6 +1,6 @@
 """Validation data of the driver's own, and how good a merge would be on it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,8 +14,19 @@ from raycollab.rng import derive_seed
 from raycollab.shared_set import SharedSet
 from raycollab.spec import BUFFERS, DELTA, PARAMS
 from raycollab.task import Task
-from raycollab.types import WEIGHT_OF, AgentReport, Batch, Update
+from raycollab.types import (
+    ALIKE_OF,
+    RULE_EPSILON,
+    STANDING_OF,
+    WEIGHT_OF,
+    WORTH_OF,
+    AgentReport,
+    Batch,
+    Failure,
+    Update,
+)
 
+Hosts = Callable[[Sequence[Mapping[str, Tensor]]], Sequence[float | Failure]]
 _BATCH = 1024  # examples that are scored at once
 
 
@@ -39,15 +50,27 @@ class Validation:
         source: Where it is.
         task: Checks and scores it.
         model: Scratch space of the driver.
-        test: The shared test set, of which it may hold no row.
+        test: The shared test set, of which it may hold no row; None where somebody else has looked at that.
         seed: The run's seed, which shuffles it once.
+        hosts: Who judges several candidates side by side; None leaves it to this process.
     Raises: DataError if it cannot be read, is not of the task's form, or shares rows with the test set.
     """
 
-    def __init__(self, source: Source, task: Task, model: FlatModel, test: SharedSet, seed: int):
+    def __init__(
+        self,
+        source: Source,
+        task: Task,
+        model: FlatModel,
+        test: SharedSet | None,
+        seed: int,
+        hosts: Hosts | None = None,
+    ):
         self.task, self.model = task, model
         self._opened = SharedSet(source, task, model.device, what="the validation set")
-        check_disjoint(self._opened, test, task)
+        if test is not None:
+            check_disjoint(self._opened, test, task)
+        self._hosts = hosts
+        self._notes: list[str] = []
         self._seed = derive_seed(seed, "validation")
         self._batches: dict[tuple[int, int | None], list[Batch]] = {}
 
@@ -57,6 +80,40 @@ class Validation:
         if key not in self._batches:
             self._batches[key] = list(self._opened.batches(batch_size, seed=key[1]))
         return self._batches[key]
+
+    def loss(self, vectors: Mapping[str, Tensor]) -> float:
+        """Mean over all examples, of the model with these vectors."""
+        module = self.loaded(vectors)
+        with torch.no_grad():
+            batches = self.batches(_BATCH, shuffled=False)
+            counted = [(self.task.count(batch), float(self.task.loss(module, batch))) for batch in batches]
+        return sum(count * loss for count, loss in counted) / sum(count for count, _ in counted)
+
+    def losses(self, candidates: Sequence[Mapping[str, Tensor]]) -> list[float]:
+        """`loss` of each: by the hosts, if they may, and by this process where they give none."""
+        outcomes = self._hosts(candidates) if self._hosts is not None and len(candidates) > 1 else ()
+        if not outcomes:
+            return [self.loss(candidate) for candidate in candidates]
+        lost = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
+        if lost:
+            self._notes.append(
+                f"the driver judged {len(lost)} of {len(candidates)} merges that hosts did not: {lost[0].message}"
+            )
+        return [
+            self.loss(candidate) if isinstance(outcome, Failure) else outcome
+            for candidate, outcome in zip(candidates, outcomes, strict=True)
+        ]
+
+    def news(self) -> list[str]:
+        """What is to be said of it since the last time."""
+        since, self._notes = self._notes, []
+        return since
+
+    def loaded(self, vectors: Mapping[str, Tensor]) -> nn.Module:
+        """The model with these vectors, in evaluation mode."""
+        self.model.load_private(None)
+        self.model.load(vectors[PARAMS], vectors[BUFFERS])
+        return self.model.module.eval()
 
     def at(self, vectors: Mapping[str, Tensor]) -> "ValidationLoss":
         """How good a change of these committed vectors would be."""
@@ -72,29 +129,37 @@ class ValidationLoss:
 
     def loss(self, change: Mapping[str, Tensor]) -> float:
         """Mean over all examples."""
-        task, module = self.validation.task, self._changed(change)
-        with torch.no_grad():
-            batches = self.validation.batches(_BATCH, shuffled=False)
-            counted = [(task.count(batch), float(task.loss(module, batch))) for batch in batches]
-        return sum(count * loss for count, loss in counted) / sum(count for count, _ in counted)
+        return self.validation.loss(self._changed(change))
+
+    def losses(self, changes: Iterable[Mapping[str, Tensor]]) -> list[float]:
+        """Means over all examples."""
+        return self.validation.losses([self._changed(change) for change in changes])
 
     def gradient(self, change: Mapping[str, Tensor], *, part: int, batch_size: int) -> Tensor:
         """On one of the shuffled batches, [d]."""
-        model, module = self.validation.model, self._changed(change)
+        model, module = self.validation.model, self.validation.loaded(self._changed(change))
         model.zero_grad()
         batches = self.validation.batches(batch_size, shuffled=True)
         self.validation.task.loss(module, batches[part % len(batches)]).backward()
         return torch.cat([grad.float() for grad in model.shared_grads]).cpu()
 
-    def _changed(self, change: Mapping[str, Tensor]) -> nn.Module:
-        model, vectors = self.validation.model, self.vectors
-        model.load_private(None)
+    def _changed(self, change: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        vectors = self.vectors
         buffers = vectors[BUFFERS] + change[BUFFERS] if BUFFERS in change else vectors[BUFFERS]
-        model.load(vectors[PARAMS] + change[DELTA], buffers)
-        return model.module.eval()
+        return {PARAMS: vectors[PARAMS] + change[DELTA], BUFFERS: buffers}
 
 
 def weighed(reports: Sequence[AgentReport], aggregate: Update) -> tuple[AgentReport, ...]:
-    """The agents' reports with the weights that the rule chose, if it did."""
-    chosen = aggregate.scalars
-    return tuple(replace(row, weight=chosen.get(f"{WEIGHT_OF}{row.agent}", row.weight)) for row in reports)
+    """The agents' reports with the weights that the rule chose, and what it has told of each party, if it did."""
+    told = aggregate.scalars
+    return tuple(
+        replace(
+            row,
+            weight=told.get(f"{WEIGHT_OF}{row.agent}", row.weight),
+            party_epsilon=told.get(RULE_EPSILON, row.party_epsilon),
+            contribution=told.get(f"{WORTH_OF}{row.agent}", row.contribution),
+            standing=told.get(f"{STANDING_OF}{row.agent}", row.standing),
+            alike=told.get(f"{ALIKE_OF}{row.agent}", row.alike),
+        )
+        for row in reports
+    )

@@ -6,7 +6,7 @@ import pytest
 
 from raycollab.errors import ConfigError
 from raycollab.experiment_file import read_experiment
-from raycollab.overrides import overridden, split
+from raycollab.overrides import overridden, split, standing
 from raycollab.params import Exchange
 
 PLAIN = {
@@ -15,6 +15,28 @@ PLAIN = {
     "run": {"seed": 1},
     "upload": None,
 }
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("run.seed", 1),
+        ("chain.1.beta", 0.5),
+        ("chain.1.init_args.beta", 0.5),
+        ("agents.learners.0.lr", 0.1),
+        ("chain.0", "Mean"),
+        ("chain.0.weights", None),
+        ("run.name", None),
+        ("upload.codec", None),
+    ],
+)
+def test_what_stands_at_a_path(path, expected):
+    assert standing(PLAIN, path) == expected
+
+
+def test_no_such_element_at_a_path():
+    with pytest.raises(ConfigError, match=r"chain.2: there is no such element; chain ends at chain.1"):
+        standing(PLAIN, "chain.2.beta")
 
 
 @pytest.mark.parametrize(

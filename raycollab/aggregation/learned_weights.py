@@ -1,7 +1,7 @@
 """Weights of the agents that are learned in each round, on data that nobody trains on."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self, cast
 
@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from raycollab.aggregation.base import Aggregator
+from raycollab.aggregation.evolution import check_installed, evolved
 from raycollab.aggregation.objective import Objective
 from raycollab.aggregation.partial import Partial
 from raycollab.aggregation.rows import check_whole
 from raycollab.aggregation.stack import Stack
-from raycollab.config import require
 from raycollab.data import Source
 from raycollab.errors import ConfigError
+from raycollab.settings import require
 from raycollab.spec import BUFFERS, DELTA, Coverage, Entry, ParamSpec
 from raycollab.types import WEIGHT_OF, State, Update
 from raycollab.vectors import SLICE
@@ -32,25 +33,29 @@ class LearnedWeights(Aggregator):
     The deltas of the round are there already, so trying other weights costs passes over validation data and no
     training. "gradient" moves all weights by exponentiated gradient: one backward pass over a batch of the set and a
     dot product with each delta a step; it starts from the weights that agents report and what it learned in earlier
-    rounds. "greedy" takes agents from the best alone to the worst, and keeps each that does not raise the loss; those
-    kept count alike. The weights stand in agents.parquet.
+    rounds. "cma" draws weights around those of the last round, judges each by a pass over all of the set, and keeps the
+    best: an evolution strategy, for losses whose gradient says little. "greedy" takes agents from the best alone to
+    the worst, and keeps each that does not raise the loss; those kept count alike. The weights stand in agents.parquet.
 
     Args:
-        validation: Data that the driver alone opens, of which no row may be in the test set; agents should not train
-            on it either.
+        validation: Data that the driver opens, of which no row may be in the test set; agents should not train on it
+            either.
         per: "agent" gives each agent one weight; "group" one for each module that has parameters.
-        method: "gradient" or "greedy".
-        steps: Steps of the gradient in a round.
-        rate: Nats that a step moves the weight that it moves most; the others move in proportion.
+        method: "gradient", "cma" or "greedy".
+        steps: Steps of the gradient in a round, or generations of the evolution strategy.
+        rate: Nats that a step moves the weight that it moves most; the others move in proportion. With "cma" the
+            deviation of the first generation.
         batch_size: Examples of a step.
         shrink: Nats by which a step of the gradient may shrink all parameters, in proportion to the cosine between them
             and the gradient; 0 leaves them as long as the weights make them.
+        on_hosts: Whether hosts may open the validation data too. Those of a run on Ray then judge the candidates of
+            "cma", and of "greedy" the agents alone, side by side. A host that lies about them chooses the weights.
     Shapes: updates of [d], k of them -> [d]; memory the updates and a few [d].
     Raises: ConfigError for settings out of range; DataError if rows of the validation set are in the test set.
     Source: the simplex by exponentiated gradient, Kivinen and Warmuth, 1997, with the gradient scaled to 1 in its
         largest element; weights learned on a proxy set as in FedLAW, Li et al., ICML 2023, arXiv 2302.10911, whose
         factor gamma `shrink` learns, from 1 in each round; "greedy" is Wortsman et al., ICML 2022, arXiv 2203.05482,
-        Algorithm 1, by loss.
+        Algorithm 1, by loss; "cma" is Hansen, 2016, arXiv 1604.00772.
     """
 
     validation: Source
@@ -60,6 +65,7 @@ class LearnedWeights(Aggregator):
     rate: float = 0.2
     batch_size: int = 64
     shrink: float = 0.0
+    on_hosts: bool = False
     objective: Objective | None = field(default=None, init=False, repr=False, compare=False)  # handed in by the driver
     runs: Mapping[str, tuple[Run, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -73,9 +79,9 @@ class LearnedWeights(Aggregator):
                 f"{name}.validation={self.validation!r}: must be a Source, such as Parquet('val.parquet')"
             )
         require(self.per in ("agent", "group"), f"{name}.per", self.per, "must be 'agent' or 'group'")
-        methods = ("gradient", "greedy")
+        methods = ("gradient", "cma", "greedy")
         require(self.method in methods, f"{name}.method", self.method, f"must be one of {methods}")
-        whole = self.method == "gradient" or self.per == "agent"
+        whole = self.method != "greedy" or self.per == "agent"
         require(whole, f"{name}.per", self.per, "method='greedy' chooses whole agents: set per='agent'")
         require(self.steps >= 1, f"{name}.steps", self.steps, "must be >= 1")
         require(0 < self.rate < math.inf, f"{name}.rate", self.rate, "must be > 0 and finite, in nats")
@@ -83,6 +89,10 @@ class LearnedWeights(Aggregator):
         require(0 <= self.shrink < math.inf, f"{name}.shrink", self.shrink, "must be >= 0 and finite, in nats")
         follows = self.method == "gradient" or not self.shrink
         require(follows, f"{name}.shrink", self.shrink, "follows the gradient: set method='gradient'")
+        tries = self.method != "gradient" or not self.on_hosts
+        require(tries, f"{name}.on_hosts", self.on_hosts, "the driver follows gradients: set method='cma' or 'greedy'")
+        if self.method == "cma":
+            check_installed()
 
     @property
     def laws(self) -> frozenset[str]:
@@ -93,6 +103,10 @@ class LearnedWeights(Aggregator):
     def validates_on(self) -> Source:
         """The validation set."""
         return self.validation
+
+    def validates_on_hosts(self) -> bool:
+        """As it says."""
+        return self.on_hosts
 
     def judged(self, objective: Objective) -> Self:
         """The rule with the driver's objective at the committed vectors."""
@@ -134,7 +148,8 @@ class LearnedWeights(Aggregator):
             weights, moved, factor = self._soup(stack)[:, None], {}, 1.0
         else:
             start = torch.tensor([state["moved"].get(agent, [0.0] * groups) for agent in agents], dtype=torch.float64)
-            end, factor = self._descended(stack, start, params, seed)
+            find = self._descended if self.method == "gradient" else self._evolved
+            end, factor = find(stack, start, params, seed)
             weights = _simplex(stack, end)
             moved = {**state["moved"], **dict(zip(agents, end.tolist(), strict=True))}
         resolved = self._by_agent(agents, weights)
@@ -152,12 +167,21 @@ class LearnedWeights(Aggregator):
             slope = slope - (weights * slope).sum(0)
             largest = slope.abs().max()
             if largest > 0:
-                moved = moved - self.rate * slope / largest
-                moved = (moved - moved.max(0).values).clamp(min=_LOWEST)
+                moved = _in_bounds(moved - self.rate * slope / largest)
             if self.shrink:
                 cosine = float(torch.cosine_similarity(gradient, params + merged[DELTA], dim=0))
                 log_factor = min(log_factor - self.shrink * cosine, 0.0)
         return moved, math.exp(log_factor)
+
+    def _evolved(self, stack: Stack, moved: Tensor, params: Tensor, seed: int) -> tuple[Tensor, float]:
+        """The best offsets [k, groups] of those drawn; nothing is shrunk."""
+        del params
+
+        def losses(points: Sequence[Tensor]) -> Sequence[float]:
+            return self._asked.losses(self._merged(stack, _simplex(stack, _in_bounds(point))) for point in points)
+
+        found = evolved(losses, moved, generations=self.steps, spread=self.rate, seed=seed)
+        return _in_bounds(found), 1.0
 
     def _slopes(self, stack: Stack, gradient: Tensor) -> Tensor:
         """The gradient by every weight [k, groups]: dot products with the deltas."""
@@ -171,17 +195,17 @@ class LearnedWeights(Aggregator):
 
     def _soup(self, stack: Stack) -> Tensor:
         """Weights of the greedy soup [k]."""
-        alone = [self._loss_of(stack, [place]) for place in range(stack.count)]
+        alone = self._losses_of(stack, [[place] for place in range(stack.count)])
         order = sorted(range(stack.count), key=lambda place: alone[place])
         kept, best = order[:1], alone[order[0]]
         for place in order[1:]:
-            loss = self._loss_of(stack, [*kept, place])
+            (loss,) = self._losses_of(stack, [[*kept, place]])
             if loss <= best:
                 kept, best = [*kept, place], loss
         return _alike(stack.count, kept)
 
-    def _loss_of(self, stack: Stack, kept: list[int]) -> float:
-        return self._asked.loss(self._merged(stack, _alike(stack.count, kept)[:, None]))
+    def _losses_of(self, stack: Stack, tried: Sequence[list[int]]) -> list[float]:
+        return self._asked.losses(self._merged(stack, _alike(stack.count, kept)[:, None]) for kept in tried)
 
     @property
     def _asked(self) -> Objective:
@@ -213,6 +237,11 @@ class LearnedWeights(Aggregator):
 def _simplex(stack: Stack, moved: Tensor) -> Tensor:
     """The agents' own weights times exp(moved), [k, groups], made to sum to 1 in each group."""
     return (stack.shares().log()[:, None] + moved).softmax(0)
+
+
+def _in_bounds(moved: Tensor) -> Tensor:
+    """Offsets relative to the largest in each group, none below the lowest."""
+    return (moved - moved.max(0).values).clamp(min=_LOWEST)
 
 
 def _shrunk(merged: dict[str, Tensor], params: Tensor, factor: float) -> dict[str, Tensor]:

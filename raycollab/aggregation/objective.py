@@ -1,6 +1,6 @@
 """How good a merge would be: what a driver hands to rules that try several."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from torch import Tensor
@@ -14,6 +14,9 @@ class Objective(Protocol):
 
     def loss(self, change: Mapping[str, Tensor]) -> float:
         """On all the data."""
+
+    def losses(self, changes: Iterable[Mapping[str, Tensor]]) -> list[float]:
+        """`loss` of each, which hosts may work out side by side."""
 
     def gradient(self, change: Mapping[str, Tensor], *, part: int, batch_size: int) -> Tensor:
         """By the "delta", [d], on the batch of this number; numbers go round."""

@@ -11,7 +11,7 @@ from raycollab.experiment_file import to_yaml
 from raycollab.recipe import only_in_python
 from raycollab.runtime.session import build_model
 from raycollab.shared_set import SharedSet
-from raycollab.sweeps.settings import Search, ends
+from raycollab.sweeps.settings import POPULATIONS, Search, ends, paths
 from raycollab.sweeps.trial import at
 from raycollab.validation import check_disjoint
 
@@ -25,7 +25,7 @@ def checked(experiment: Experiment, settings: Search) -> tuple[str, str, str]:
         raise ConfigError(f"search: the experiment holds {missing}, which no trial in another process can be given")
     text = to_yaml(replace(experiment, test=settings.validation))
     for path, values in settings.space.items():
-        kept = next((each for each in _KEPT if path == each or path.startswith(f"{each}.")), None)
+        kept = next((each for each in _KEPT for one in paths(path) if f"{one}.".startswith(f"{each}.")), None)
         if kept is not None:
             raise ConfigError(f"Search.space[{path!r}]: all trials have {kept} in common; set it in the experiment")
         for value in _tried(values, settings.scheduler):
@@ -43,6 +43,8 @@ def checked(experiment: Experiment, settings: Search) -> tuple[str, str, str]:
         )
     if settings.searcher == "optuna" and find_spec("optuna") is None:
         raise ConfigError("Search.searcher='optuna': optuna is not installed; run `pip install raycollab[search]`")
+    if settings.mlflow is not None and find_spec("mlflow") is None:
+        raise ConfigError(f"Search.mlflow={settings.mlflow!r}: mlflow is not installed; run `pip install mlflow`")
     return text, metric, settings.mode or ("max" if higher else "min")
 
 
@@ -51,7 +53,7 @@ def _tried(values: Mapping[str, Any], scheduler: str) -> Sequence[Any]:
     ((kind, given),) = values.items()
     if kind in ("choice", "grid"):
         return list(given)
-    return ends(values)[: 2 if scheduler == "pbt" else 1]
+    return ends(values)[: 2 if scheduler in POPULATIONS else 1]
 
 
 def _check_data(experiment: Experiment, settings: Search, metric: str) -> None:

@@ -6,11 +6,13 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
+import yaml
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, PopulationBasedTraining, TrialScheduler
 from ray.tune.search.basic_variant import BasicVariantGenerator
 
-from raycollab.sweeps.settings import Search, ends
+from raycollab.overrides import standing
+from raycollab.sweeps.settings import POPULATIONS, Search, ends, paths
 
 
 def domains(settings: Search) -> dict[str, Any]:
@@ -18,10 +20,19 @@ def domains(settings: Search) -> dict[str, Any]:
     return {path: _domain(*next(iter(values.items()))) for path, values in settings.space.items()}
 
 
+def beginnings(settings: Search, text: str) -> dict[str, Any]:
+    """What trials begin with: what is drawn, or what stands in their experiment's YAML."""
+    if not settings.as_given:
+        return domains(settings)
+    plain = yaml.safe_load(text)
+    own = [standing(plain, paths(name)[0]) for name in settings.space]
+    return dict(zip(settings.space, _plain(own), strict=True))
+
+
 def searcher(settings: Search, at_once: int) -> Any:
     """Who says what is tried next."""
     if settings.searcher == "random":  # of a population, those that are paused would count among those at once
-        most = 0 if settings.scheduler == "pbt" else at_once
+        most = 0 if settings.scheduler in POPULATIONS else at_once
         return BasicVariantGenerator(max_concurrent=most, random_state=settings.seed)
     return import_module("ray.tune.search.optuna").OptunaSearch(seed=settings.seed)
 
@@ -39,12 +50,28 @@ def scheduler(settings: Search, num_rounds: int) -> TrialScheduler:
             custom_explore_fn=partial(_within, settings.space),
             synch=True,
         )
+    if settings.scheduler == "pb2":
+        return import_module("ray.tune.schedulers.pb2").PB2(
+            time_attr="round",
+            perturbation_interval=settings.grace,
+            hyperparam_bounds={path: list(*values.values()) for path, values in settings.space.items()},
+            custom_explore_fn=partial(_within, settings.space),
+            synch=True,
+        )
     return FIFOScheduler()
+
+
+def loggers(settings: Search, name: str) -> list[Any]:
+    """Who is told of trials beside the files in the sweep's folder."""
+    if settings.mlflow is None:
+        return []
+    module = import_module("ray.air.integrations.mlflow")
+    return [module.MLflowLoggerCallback(tracking_uri=settings.mlflow, experiment_name=name)]
 
 
 def checkpoints_kept(settings: Search) -> int:
     """Checkpoints of a trial: at least back to the last comparison, after which others may still begin from it."""
-    return settings.grace + 2 if settings.scheduler == "pbt" else 2
+    return settings.grace + 2 if settings.scheduler in POPULATIONS else 2
 
 
 def _domain(kind: str, given: list[Any]) -> Any:

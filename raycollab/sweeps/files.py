@@ -8,8 +8,9 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
+from raycollab.continuation import changed_settings
 from raycollab.errors import ConfigError
-from raycollab.experiment import Experiment, changed_settings
+from raycollab.experiment import Experiment
 from raycollab.experiment_file import parse_experiment
 from raycollab.overrides import overridden
 from raycollab.recipe import plain_fields

@@ -16,14 +16,18 @@ import yaml
 from ray import tune
 
 from raycollab.checkpoint import RunFolder
+from raycollab.deploy import TrainedModel
 from raycollab.errors import ConfigError, ResourceError, RunFolderError
 from raycollab.experiment import Experiment
 from raycollab.experiment_file import to_yaml
 from raycollab.fitting import run_experiment
 from raycollab.result import Result
 from raycollab.runtime.placement import Placement, cluster, num_cpus, place, wait_for_resources
+from raycollab.runtime.session import build_model
+from raycollab.shared_set import SharedSet
+from raycollab.spec import BUFFERS, PARAMS
 from raycollab.sweeps.checks import checked
-from raycollab.sweeps.choosing import checkpoints_kept, domains, scheduler, searcher
+from raycollab.sweeps.choosing import beginnings, checkpoints_kept, loggers, scheduler, searcher
 from raycollab.sweeps.files import SETTINGS, plain, refuse_another, written
 from raycollab.sweeps.report import draw, draw_weights, table
 from raycollab.sweeps.settings import Search
@@ -39,7 +43,7 @@ class Sweep:
     Args:
         grid: Every trial as Ray Tune keeps it.
         winner: The experiment at the best trial's settings, with its own test set.
-        settings: The best trial's; under "pbt" those that it ended with, and did not have in all its rounds.
+        settings: The best trial's; under "pbt" and "pb2" those that it ended with, and did not have in all its rounds.
         metric: What was compared.
         rows: A row a trial, best first: settings, metric, rounds, cost, error, folder.
         path: The sweep's folder.
@@ -55,6 +59,15 @@ class Sweep:
     def report(self) -> str:
         """The trials, best first, and what all of them cost."""
         return table(self.rows, self.metric)
+
+    def model(self) -> TrainedModel:
+        """The best trial's model as it ended; what a population has found is this, and no settings alone."""
+        version, state = _newest(self.rows[0]).latest_checkpoint()  # type: ignore[misc]
+        vectors, task = state["vectors"][str(version)], self.winner.task
+        flat = build_model(task, self.winner.exchange, self.winner.run.seed)
+        flat.load(vectors[PARAMS], vectors[BUFFERS])
+        reader = SharedSet(self.winner.test, task, "cpu").reader()
+        return TrainedModel(flat.module.eval(), task, reader)
 
     def compare(self, address: str | None = None) -> tuple[Result, Result]:
         """Train the winner as it was swept, and the experiment as it stood for as many agents' updates as all trials.
@@ -90,7 +103,7 @@ def search(experiment: Experiment, settings: Search, *, address: str | None = No
         most = min(settings.max_concurrent or fits.at_once, fits.at_once)
         tuner = tune.Tuner(
             fits.trainable(text),
-            param_space=domains(settings),
+            param_space=beginnings(settings, text),
             tune_config=tune.TuneConfig(
                 metric=metric,
                 mode=mode,
@@ -104,6 +117,7 @@ def search(experiment: Experiment, settings: Search, *, address: str | None = No
                 name=path.name,
                 storage_path=str(path.parent),
                 checkpoint_config=tune.CheckpointConfig(num_to_keep=checkpoints_kept(settings)),
+                callbacks=loggers(settings, path.name),
                 verbose=0,
             ),
         )
@@ -233,9 +247,13 @@ def _found(grid: tune.ResultGrid, experiment: Experiment, metric: str, mode: str
     (path / _TRIALS).write_text(json.dumps(rows, indent=2))
     draw(rows, metric, path / _PICTURE)
     if winner.rule.validates_on() is not None:  # else the weights that stand in its rounds are not those it merged by
-        newest = max(Path(rows[0]["folder"]).glob("checkpoint_*"))
-        draw_weights(RunFolder.open(str(newest)).rows(), path / _WEIGHTS)
+        draw_weights(_newest(rows[0]).rows(), path / _WEIGHTS)
     return Sweep(grid, winner, settings, metric, rows, str(path))
+
+
+def _newest(row: Mapping[str, Any]) -> RunFolder:
+    """A trial's run, as its last report left it."""
+    return RunFolder.open(str(max(Path(row["folder"]).glob("checkpoint_*"))))
 
 
 def _row(result: tune.Result, metric: str) -> dict[str, Any]:

@@ -23,14 +23,16 @@ from raycollab.interruption import Interruption
 from raycollab.runtime.placement import Placement
 from raycollab.runtime.pool import LocalPool
 from raycollab.runtime.ray_hosts import HostSpecs
+from raycollab.sweeps.settings import paths
 
 UPDATES, EXAMPLES = "agent_updates", "examples"  # what a trial has cost so far
 
 
 def at(text: str, settings: Mapping[str, Any]) -> Experiment:
     """An experiment's YAML with settings by their paths; what is no text is written as JSON, which YAML reads."""
-    written = {path: value if isinstance(value, str) else json.dumps(value) for path, value in settings.items()}
-    return parse_experiment(text, "the search space", [f"--{path}={value}" for path, value in written.items()])
+    written = {name: value if isinstance(value, str) else json.dumps(value) for name, value in settings.items()}
+    changes = [f"--{path}={value}" for name, value in written.items() for path in paths(name)]
+    return parse_experiment(text, "the search space", changes)
 
 
 def run_trial(text: str, placement: Placement | None, device: str, here: str, config: Mapping[str, Any]) -> None:

@@ -7,8 +7,10 @@ import torch
 import raycollab as rc
 from raycollab.aggregation import Stack, add_up
 from raycollab.errors import ConfigError, DataError
+from raycollab.runtime.judge import Judge
 from raycollab.shared_set import SharedSet
 from raycollab.spec import Entry, ParamSpec
+from raycollab.types import Failure
 from raycollab.validation import Validation
 
 from ..contracts.support import DIGITS, TEST, Training, digits, train
@@ -28,6 +30,9 @@ class Bowl:
 
     def loss(self, change):
         return float((change["delta"] - torch.tensor([self.x, self.y])).square().sum() / 2)
+
+    def losses(self, changes):
+        return [self.loss(change) for change in changes]
 
     def gradient(self, change, *, part, batch_size):
         return change["delta"] - torch.tensor([self.x, self.y])
@@ -77,6 +82,45 @@ def test_a_group_has_weights_of_its_own():
     assert by_agent.vectors["delta"].tolist() == pytest.approx([0.5, 0.5])
 
 
+def test_an_evolution_strategy_finds_the_weights_from_losses_alone():
+    """Two of three agents span the point; the third leads away from it. By group, each is right about one parameter."""
+    updates = of("a", 1.0, 1.0, 0.0), of("b", 1.0, 0.0, 1.0), of("bad", 1.0, -5.0, -5.0)
+    rule = bound(Bowl(0.5, 0.5), method="cma", steps=40, rate=1.0)
+    update, state = merged(rule, *updates)
+    assert update.vectors["delta"].tolist() == pytest.approx([0.5, 0.5], abs=0.02)
+    assert update.scalars["weight/bad"] < 0.02
+    assert merged(rule, *updates)[0].scalars == update.scalars  # of the same seed
+    again, _ = merged(bound(Bowl(0.5, 0.5), method="cma", steps=1, rate=0.01), *updates, state=state)
+    assert again.scalars["weight/bad"] < 0.02  # it goes on from what the round before found
+    by_group, _ = merged(bound(Bowl(1, 1), method="cma", per="group", steps=60, rate=1.0), *updates[:2])
+    assert by_group.vectors["delta"].tolist() == pytest.approx([1, 1], abs=0.05)
+
+
+def test_an_evolution_strategy_keeps_what_it_cannot_improve():
+    class Alike(Bowl):
+        def loss(self, change):
+            return 1.0
+
+    update, state = merged(bound(Alike(0, 0), method="cma", steps=2), of("a", 1.0, 1.0, 0.0), of("b", 3.0, 0.0, 1.0))
+    assert update.scalars == pytest.approx({"weight/a": 0.25, "weight/b": 0.75})
+    assert state["moved"] == {"a": [0.0], "b": [0.0]}
+
+
+def test_a_loss_that_is_no_number_ends_the_search_where_it_was():
+    class Broken(Bowl):
+        def loss(self, change):
+            return math.nan
+
+    update, _ = merged(bound(Broken(0, 0), method="cma", steps=5), of("a", 1.0, 1.0, 0.0), of("b", 3.0, 0.0, 1.0))
+    assert update.scalars == pytest.approx({"weight/a": 0.25, "weight/b": 0.75})
+
+
+def test_without_the_library_the_remedy_is_named(monkeypatch):
+    monkeypatch.setattr("raycollab.aggregation.evolution.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"needs cmaes, which is not installed: pip install 'raycollab\[search\]'"):
+        replace(RULE, method="cma")
+
+
 def test_shrinking_by_hand():
     """From (4, 0), two equal updates of 0: the slope to (1, 0) is (3, 0), along the parameters, which shrink by a step.
 
@@ -98,7 +142,7 @@ def test_long_runs_are_cut_and_change_nothing():
     rows = torch.randn(2, 10**6 + 7, generator=torch.Generator().manual_seed(0))
     stack = Stack.of(rc.Update("a", 1.0, {"delta": rows[0]})) + Stack.of(rc.Update("b", 1.0, {"delta": rows[1]}))
     rule = RULE.bind(spec)
-    assert len(rule.runs["delta"]) == 8
+    assert len(rule.runs["delta"]) == 4
     weights = torch.tensor([[0.25], [0.75]], dtype=torch.float64)
     assert torch.allclose(rule._merged(stack, weights)["delta"], 0.25 * rows[0] + 0.75 * rows[1], atol=1e-6)
     slopes = rule._slopes(stack, rows[0]).flatten().tolist()
@@ -124,6 +168,46 @@ def test_laws_that_greedy_does_not_hold():
     alone, _ = merged(bound(Bowl(99, 99), method="greedy"), a, b, of("bad", 1.0, 99.0, 99.0))
     assert alone.vectors["delta"].tolist() == [99.0, 99.0]
     assert rule.laws == {"failure", "identity"}
+
+
+def test_hosts_judge_and_the_driver_where_they_do_not():
+    """Of three candidates the second gets no answer: the driver's own loss stands there, and a note says so.
+
+    One candidate alone is not worth a message; without hosts nothing is said.
+    """
+    training = Training(digits(rounds=1))
+    driver, asked = training.driver, []
+    delta = torch.randn(training.params.numel(), generator=torch.Generator().manual_seed(0))
+    changes = [{"delta": delta * scale} for scale in (0.0, 0.1, 0.2)]
+    alone = Validation(HELD, DIGITS, driver._model, driver.shared_set, 0).at(driver.vectors)
+
+    def hosts(candidates):
+        asked.append([candidate["params"] for candidate in candidates])
+        return [7.0, Failure("", "Timeout", "no answer within 5 s"), 9.0]
+
+    validation = Validation(HELD, DIGITS, driver._model, driver.shared_set, 0, hosts)
+    own = [alone.loss(change) for change in changes]
+    assert alone.losses(changes) == own
+    assert validation.at(driver.vectors).losses(changes) == [7.0, own[1], 9.0]
+    assert all(
+        torch.equal(params, training.params + change["delta"]) for params, change in zip(asked[0], changes, strict=True)
+    )
+    assert validation.news() == ["the driver judged 1 of 3 merges that hosts did not: no answer within 5 s"]
+    assert validation.at(driver.vectors).losses(changes[:1]) == own[:1]
+    assert len(asked) == 1
+    assert validation.news() == alone.validation.news() == []
+
+
+def test_a_host_judges_as_the_driver_does_and_only_where_it_may():
+    rule = replace(RULE, method="greedy", on_hosts=True)
+    driver = Training(digits(rc.SGD(lr=0.1, steps=1, batch_size=8), rule, rounds=1)).driver
+    session = replace(digits(rounds=1), chain=(rule,)).session()
+    assert Judge(session, "cpu").loss(driver.vectors) == driver._validation.loss(driver.vectors)
+    for kept in (replace(rule, on_hosts=False), rc.Mean()):
+        with pytest.raises(ConfigError, match=r"its validation data stays with the driver; set on_hosts=True"):
+            Judge(replace(digits(rounds=1), chain=(kept,)).session(), "cpu")
+    assert rc.Dare(0.5, rule).validates_on_hosts()
+    assert not rc.Dare(0.5, RULE).validates_on_hosts()
 
 
 def test_the_gradient_is_that_of_the_loss():
@@ -186,6 +270,7 @@ def test_a_validation_set_that_cannot_be_read_is_named():
         ({"batch_size": 0}, r"LearnedWeights.batch_size=0: must be >= 1"),
         ({"shrink": -1.0}, r"LearnedWeights.shrink=-1.0: must be >= 0"),
         ({"shrink": 0.1, "method": "greedy"}, r"LearnedWeights.shrink=0.1: follows the gradient"),
+        ({"on_hosts": True}, r"LearnedWeights.on_hosts=True: the driver follows gradients: set method='cma'"),
     ],
 )
 def test_bad_settings(settings, message):

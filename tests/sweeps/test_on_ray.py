@@ -21,7 +21,8 @@ from raycollab.sweeps import resume_search, search
 from raycollab.sweeps.checks import checked
 from raycollab.sweeps.trial import at
 
-from .test_sweeps import experiment, settings, written
+from .test_sweeps import HELD, experiment, settings, written
+from .tracking import stand_in, tracked
 
 pytestmark = [pytest.mark.ray, pytest.mark.long, pytest.mark.cluster]
 LR = "agents.learners.0.lr"
@@ -74,6 +75,51 @@ def test_population_based_training(tmp_path, ray_cluster):
     assert not torch.equal(params, unchanged)
     assert torch.equal(committed(sorted(better.glob("checkpoint_*"))[-1])[1], unchanged)
     assert resume_search(sweep.path).rows == sweep.rows
+    best = sweep.model()
+    assert best.evaluate(HELD).compute()["accuracy"] == pytest.approx(sweep.rows[0]["accuracy"])
+    assert torch.equal(
+        torch.cat([each.detach().flatten() for each in best.module.parameters()]),
+        committed(sorted(Path(sweep.rows[0]["folder"]).glob("checkpoint_*"))[-1])[1],
+    )
+
+
+def test_a_population_begins_as_the_experiment_stands(tmp_path, ray_cluster):
+    """A rate at which next to nothing is learned: it and its neighbours on the list are tried, by whole rounds."""
+    base = experiment(f"--{LR}=0.0001", "--run.num_rounds=2", f"--run.dir={tmp_path}")
+    slow = {LR: {"choice": [0.0001, 0.01, 0.1]}}
+    sweep = search(base, settings(space=slow, scheduler="pbt", as_given=True, num_samples=3))
+    folders = [Path(row["folder"]) for row in sweep.rows]
+    first = [json.loads((folder / "result.json").read_text().splitlines()[0]) for folder in folders]
+    assert [row["config"][LR] for row in first] == [0.0001] * 3
+    assert len({row["accuracy"] for row in first}) == 1
+
+
+def test_population_based_bandits(tmp_path, ray_cluster):
+    """Of three trials the worst goes on twice from the best one's model; its rates are in the range, and resumed."""
+    base = experiment("--run.num_rounds=6", f"--run.dir={tmp_path}")
+    sweep = search(base, settings(space=RATES, scheduler="pb2", grace=2, num_samples=3))
+    changes = [json.loads(line) for line in (Path(sweep.path) / "pbt_global.txt").read_text().splitlines()]
+    assert [row["rounds"] for row in sweep.rows] == [6, 6, 6]
+    assert [row["error"] for row in sweep.rows] == ["", "", ""]
+    assert len(changes) == 2
+    assert all(1e-3 <= after[LR] <= 0.5 for *_, after in changes)
+    assert any(after[LR] != before[LR] for *_, before, after in changes)  # a process may find where it is best
+    assert resume_search(sweep.path).rows == sweep.rows
+
+
+def test_mlflow_is_told(tmp_path, ray_cluster, monkeypatch):
+    """A run a trial, with its settings and the score of every round, in an experiment of the sweep's name."""
+    stand_in(monkeypatch)
+    place = f"sqlite:///{tmp_path}/tracked.db"
+    sweep = search(experiment(f"--run.dir={tmp_path}"), settings(space=RATES, scheduler="none", mlflow=place))
+    told = tracked(place, Path(sweep.path).name)
+    assert [run["status"] for run in told] == ["FINISHED"] * 2
+    by_rate = {float(run["params"][LR]): run["scores"]["accuracy"] for run in told}
+    assert sorted(by_rate) == sorted(row["settings"][LR] for row in sweep.rows)
+    for row in sweep.rows:
+        scores = by_rate[row["settings"][LR]]
+        assert [step for step, _ in scores] == [1, 2]
+        assert scores[-1][1] == row["accuracy"]
 
 
 def test_optuna(tmp_path, ray_cluster):

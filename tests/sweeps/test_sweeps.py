@@ -13,7 +13,7 @@ import raycollab as rc
 from raycollab import cli
 from raycollab.errors import ConfigError, DataError, ResourceError, RunFolderError
 from raycollab.experiment_file import read_experiment
-from raycollab.sweeps import Search, read_sweep, resume_search, search
+from raycollab.sweeps import Search, checks, read_sweep, resume_search, search
 from raycollab.sweeps.checks import checked
 from raycollab.sweeps.report import _shares, draw_weights, table
 from raycollab.sweeps.trial import at
@@ -21,6 +21,7 @@ from raycollab.sweeps.trial import at
 HELD = rc.data.Holdout(rc.data.Digits("train"), "test", 0.2)
 LOCAL = ("--scaling.pool=local", "--run.num_rounds=2", "--run.target=null", "--agents.learners.0.epochs=1")
 SPACE = {"chain.2.beta": {"choice": [0.0, 0.5]}}
+RANGE = {"chain.2.beta": {"uniform": [0.0, 0.5]}}
 SEARCH = {
     "space": SPACE,
     "validation": {
@@ -66,6 +67,12 @@ def written(path, **changes):
         ({"searcher": "optuna", "space": {"run.seed": {"grid": [1]}}}, r"write choice instead of grid"),
         ({"scheduler": "pbt", "space": {"run.seed": {"grid": [1]}}}, r"write choice instead of grid"),
         ({"scheduler": "pbt", "searcher": "optuna"}, r"scheduler='pbt' chooses by itself"),
+        ({"scheduler": "pb2", "searcher": "optuna", "space": RANGE}, r"scheduler='pb2' chooses by itself"),
+        ({"scheduler": "pb2"}, r"Search.scheduler='pb2': models numbers in ranges: take 'pbt' where there are choices"),
+        ({"scheduler": "pb2", "max_concurrent": 2, "space": RANGE}, r"Search.max_concurrent=2: 'pb2' pauses trials"),
+        ({"as_given": True}, r"Search.as_given=True: all trials would be the same: set scheduler='pbt' or 'pb2'"),
+        ({"space": {" ": {"choice": [1]}}}, r"Search.space\[' '\]=.*: the path of a setting is text"),
+        ({"mlflow": ""}, r"Search.mlflow='': must be where MLflow keeps runs, or null"),
         ({"scheduler": "pbt", "max_concurrent": 2}, r"Search.max_concurrent=2: 'pbt' pauses trials to compare all"),
     ],
 )
@@ -84,6 +91,7 @@ def test_bad_settings(changes, message):
         ({"space": {"chain.2.beta": {"choice": [0.5, 2.0]}}}, r"2.0 cannot be set there: .*beta"),
         ({"space": {"chain.1": {"choice": [rc.Mean(by_agent={"nobody": 1.0})]}}}, r"there is no agent 'nobody'"),
         ({"space": {"scaling.pool": {"choice": ["ray"]}}}, r"all trials have scaling in common"),
+        ({"space": {"run.seed scaling.pool": {"choice": [1]}}}, r"all trials have scaling in common"),
         ({"space": {"run.dir": {"choice": ["x"]}}}, r"all trials have run.dir in common"),
         ({"metric": "recall", "mode": "max"}, r"target metric 'recall' is not reported by this task; it reports"),
     ],
@@ -97,6 +105,16 @@ def test_trials_that_are_never_compared():
     with pytest.raises(ConfigError, match=r"run.eval_every=5 leaves only the last of 2; lower it"):
         checked(experiment("--run.eval_every=5"), settings())
     checked(experiment("--run.eval_every=5"), settings(scheduler="none"))
+
+
+def test_a_tracker_that_is_not_installed(monkeypatch):
+    """Said before the first trial; where it is installed, or not asked for, nothing is said."""
+    monkeypatch.setattr(checks, "find_spec", lambda name: None if name == "mlflow" else name)
+    with pytest.raises(ConfigError, match=r"Search.mlflow='runs': mlflow is not installed; run `pip install mlflow`"):
+        checked(experiment(), settings(mlflow="runs"))
+    checked(experiment(), settings())
+    monkeypatch.setattr(checks, "find_spec", lambda name: name)
+    checked(experiment(), settings(mlflow="runs"))
 
 
 def test_validation_rows_of_the_test_set_are_refused():
@@ -118,6 +136,16 @@ def test_checked_trials_are_scored_on_the_validation_set():
     assert at(text, {"chain.2.beta": 0.25}).chain[2].beta == 0.25
     assert at(text, {"chain.1": json.dumps({"class_path": "Median"})}).chain[1] == rc.Median()
     assert (metric, mode) == ("accuracy", "max")
+
+
+def test_several_paths_get_the_same_value():
+    """A rate that both learns and judges is one setting; each path is checked."""
+    name = "chain.2.beta agents.learners.1.momentum"
+    text, _, _ = checked(experiment(), settings(space={name: {"uniform": [0.1, 0.9]}}))
+    tried = at(text, {name: 0.25})
+    assert (tried.chain[2].beta, tried.agents.learners[1].momentum) == (0.25, 0.25)
+    with pytest.raises(ConfigError, match=r"learners.7: there is no such element"):
+        checked(experiment(), settings(space={"chain.2.beta agents.learners.7.momentum": {"choice": [0.1]}}))
 
 
 def test_weights_by_agent_are_a_space():
