@@ -1,9 +1,11 @@
 """Data: sources that say where rows are, partitions that say whose they are, shards that agents train on."""
 
 from raycollab.data.arrays import Arrays
-from raycollab.data.base import Holdout, Opened, Part, Shard, Source, read_columns, stratified_split
+from raycollab.data.base import Holdout, Opened, Part, Shard, Source, read_columns
+from raycollab.data.changing import Changing, Growing
 from raycollab.data.columns import LABEL, WEIGHT, Columns
 from raycollab.data.csv import CSV
+from raycollab.data.current import Current
 from raycollab.data.digits import Digits
 from raycollab.data.distortions import Blur, Distorted, Distortion, Noise, Rescale, Rotate
 from raycollab.data.hugging_face import HuggingFace
@@ -11,8 +13,15 @@ from raycollab.data.image_folder import ImageFolder
 from raycollab.data.ipc import Arrow
 from raycollab.data.json_lines import JSONLines
 from raycollab.data.label_mix import LabelMix
+from raycollab.data.missing import Missing, presence_of
+from raycollab.data.only import Only
+from raycollab.data.paired import Paired
 from raycollab.data.parquet import Parquet
 from raycollab.data.partition import IID, ByColumn, Dirichlet, DirichletSizes, Explicit, LabelShards, Partition
+from raycollab.data.principal import PrincipalComponents
+from raycollab.data.relabelled import Relabelled
+from raycollab.data.signal_noise import NoiseAtSNR
+from raycollab.data.stratified import stratified_split
 from raycollab.data.streamed import Streamed, StreamedShard
 from raycollab.data.table import Table, table_within
 from raycollab.data.text import ParquetText, Text, TextSource
@@ -29,27 +38,36 @@ __all__ = [
     "Blur",
     "ByColumn",
     "Bytes",
+    "Changing",
     "Characters",
     "Columns",
+    "Current",
     "Digits",
     "Dirichlet",
     "DirichletSizes",
     "Distorted",
     "Distortion",
     "Explicit",
+    "Growing",
     "Holdout",
     "HuggingFace",
     "ImageFolder",
     "JSONLines",
     "LabelMix",
     "LabelShards",
+    "Missing",
     "Noise",
+    "NoiseAtSNR",
+    "Only",
     "Opened",
+    "Paired",
     "Parquet",
     "ParquetText",
     "Part",
     "Partition",
     "PretrainedTokenizer",
+    "PrincipalComponents",
+    "Relabelled",
     "Rescale",
     "Rotate",
     "Shard",
@@ -62,6 +80,7 @@ __all__ = [
     "Tokenizer",
     "TorchDataset",
     "Torchvision",
+    "presence_of",
     "read_columns",
     "stratified_split",
     "table_within",

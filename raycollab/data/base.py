@@ -12,13 +12,14 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from raycollab.config import Settings, require
 from raycollab.data.columns import LABEL, Columns, count_rows, take_rows
 from raycollab.data.partition import Partition
+from raycollab.data.stratified import stratified_split
 from raycollab.errors import DataError
 from raycollab.rng import numpy_generator
+from raycollab.settings import Settings, require
 
-__all__ = ["Columns", "Holdout", "Opened", "Part", "Shard", "Source", "read_columns", "stratified_split"]
+__all__ = ["Columns", "Holdout", "Opened", "Part", "Shard", "Source", "read_columns"]
 
 _PERMUTE_WHOLE_BYTES = 2**20  # below this an epoch permutes the whole column once; above, it selects per batch
 
@@ -55,6 +56,13 @@ class Source(Settings, ABC):
         """Why rows may not be dealt out one by one, and what to do; empty if each stands for itself."""
         return ""
 
+    def at(self, round: int) -> "Source":
+        """What it is in a round: itself, unless the data changes while a run goes on."""
+        inner = getattr(self, "source", self)  # what is made of a source that changes, changes with it
+        if inner is self or (then := inner.at(round)) is inner:
+            return self
+        return replace(self, source=then)  # type: ignore[type-var]
+
     def split(self, partition: Partition) -> Sequence["Source"]:
         """Return one source per part. Reads nothing: each part is cut where it is opened."""
         return [Part(self, partition, index) for index in range(partition.num_parts)]
@@ -73,6 +81,13 @@ class Opened:
     columns: Columns
     skipped: tuple[str, ...] = ()
     kept: np.ndarray | None = None
+
+    def numbers(self, rows: np.ndarray | None) -> np.ndarray:
+        """The number in its source of each row that is there [n], given the index that was asked for, if any."""
+        asked = np.arange(len(next(iter(self.columns.values())))) if rows is None and self.kept is None else rows
+        if asked is None:
+            return np.asarray(self.kept)
+        return np.asarray(asked if self.kept is None else asked[self.kept])
 
 
 @lru_cache(maxsize=2)
@@ -179,30 +194,6 @@ class Holdout(Source):
     def describe(self) -> str:
         """Return one short line for people."""
         return f"{self.source.describe()}, {self.keep} side of a {self.fraction:g} holdout"
-
-
-def stratified_split(columns: Columns, fraction: float, seed: int, *, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the sorted rows of train and of test, with the same mix of labels if there is a column of whole labels.
-
-    Rows are shuffled and then sorted by label; the i-th goes to test where round(i * fraction) steps up. So test has
-    round(n * fraction) rows, and of each label its share to within one.
-
-    Raises:
-        DataError: One of the two sides would be empty.
-    """
-    n = count_rows(columns, name)
-    order = numpy_generator(seed, "holdout").permutation(n)
-    label = columns.get(LABEL)
-    if label is not None and label.ndim == 1 and not label.is_floating_point():
-        order = order[np.argsort(label.cpu().numpy()[order], kind="stable")]
-    steps = np.floor(np.arange(n + 1) * fraction + 0.5)
-    to_test = np.diff(steps) > 0
-    train, test = np.sort(order[~to_test]), np.sort(order[to_test])
-    if not len(train) or not len(test):
-        raise DataError(
-            f"{name}: {n} examples split with fraction {fraction} leave {len(train)} for train and {len(test)} for test"
-        )
-    return train, test
 
 
 class Shard:

@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from raycollab.config import require
 from raycollab.data.arrow import decode_numbers, is_supported
 from raycollab.data.audio import decode_audio
 from raycollab.data.base import Source
@@ -20,6 +19,7 @@ from raycollab.data.ragged import decode_series, is_series
 from raycollab.data.token_rows import decode_texts, decode_words, is_text, is_words
 from raycollab.data.tokenizers import Tokenizer
 from raycollab.errors import DataError
+from raycollab.settings import require
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from raycollab.config import require
-from raycollab.data.base import Columns, Source, stratified_split
+from raycollab.data.base import Columns, Source
 from raycollab.data.columns import LABEL, take_rows
+from raycollab.data.stratified import stratified_split
 from raycollab.errors import DataError
+from raycollab.settings import require
 
 _REINSTALL = "install scikit-learn again with `pip install --force-reinstall scikit-learn`"
 

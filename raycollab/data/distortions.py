@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from raycollab.config import Settings, require
 from raycollab.data.base import Opened, Source
 from raycollab.data.columns import Columns
 from raycollab.data.partition import ByColumn, Partition
 from raycollab.errors import DataError
+from raycollab.settings import Settings, require
 
 
 class Distortion(Settings, ABC):
@@ -145,10 +145,9 @@ class Distorted(Source):
             held = "is not there" if values is None else f"holds {values.dtype}"
             there = ", ".join(sorted(opened.columns))
             raise DataError(f"{self.source.describe()}: column {self.column!r} {held}; there are: {there}; give floats")
-        asked = np.arange(len(values)) if rows is None and opened.kept is None else rows
-        numbers = opened.kept if asked is None else asked if opened.kept is None else asked[opened.kept]
+        numbers = opened.numbers(rows)
         for index, distortion in enumerate(self.distortions):
-            values = distortion.apply(values, np.asarray(numbers), self.seed + index)
+            values = distortion.apply(values, numbers, self.seed + index)
         return Opened({**opened.columns, self.column: values}, opened.skipped, opened.kept)
 
     def keys(self, names: tuple[str, ...] | None) -> Columns:

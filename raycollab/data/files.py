@@ -40,6 +40,16 @@ def find_files(path: str, suffix: str | tuple[str, ...]) -> tuple[fs.FileSystem,
     )
 
 
+def stamp_of(path: str, suffix: str | tuple[str, ...]) -> str:
+    """Name, size and time of change of the files that a path means: another text once one of them has changed.
+
+    Raises: DataError if nothing is there.
+    """
+    filesystem, files = find_files(path, suffix)
+    infos = [filesystem.get_file_info(file) for file in files]
+    return "; ".join(f"{info.path} {info.size} {info.mtime_ns}" for info in infos)
+
+
 def _locate(candidate: str) -> tuple[fs.FileSystem, str]:
     if "://" in candidate:
         filesystem, place = fs.FileSystem.from_uri(candidate)

@@ -8,12 +8,12 @@ import pyarrow as pa
 import torch
 from pyarrow import fs
 
-from raycollab.config import require
 from raycollab.data.base import Opened, Source
 from raycollab.data.columns import LABEL, Columns
 from raycollab.data.files import find_files
 from raycollab.data.images import COLORS, decode_images
 from raycollab.errors import DataError
+from raycollab.settings import require
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".PNG", ".JPG", ".JPEG")
 

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from raycollab.config import require
 from raycollab.data.columns import LABEL, Columns, count_rows, grouping_column
 from raycollab.data.partition import Partition
 from raycollab.errors import DataError
 from raycollab.rng import numpy_generator
+from raycollab.settings import require
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from raycollab.config import Settings, require
 from raycollab.data.columns import LABEL, Columns, count_rows, grouping_column
 from raycollab.errors import DataError
 from raycollab.rng import numpy_generator
+from raycollab.settings import Settings, require
 
 _MAX_DRAWS = 100
 

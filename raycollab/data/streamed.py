@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from raycollab.config import require
 from raycollab.data.base import Opened, Source
 from raycollab.data.columns import Columns
 from raycollab.data.parquet import Parquet
@@ -17,6 +16,7 @@ from raycollab.data.partition import ByColumn, Partition
 from raycollab.data.table import Stored
 from raycollab.errors import DataError
 from raycollab.rng import numpy_generator
+from raycollab.settings import require
 
 _BUFFER_BYTES = 2**20  # of a column that is read at once, so that a huge row group is not
 Check = Callable[[Columns, str], torch.Tensor]

@@ -14,12 +14,12 @@ import pyarrow.parquet as pq
 import torch
 from pyarrow import fs
 
-from raycollab.config import require
 from raycollab.data.base import Columns, Source
 from raycollab.data.files import find_files
 from raycollab.data.partition import ByColumn, Partition
 from raycollab.data.tokenizers import Tokenizer
 from raycollab.errors import DataError
+from raycollab.settings import require
 
 TOKENS = "tokens"
 Document = tuple[str, str]  # what errors call it, and its text

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from raycollab.config import Settings, require
 from raycollab.errors import DataError
 from raycollab.places import find_folder, not_found
+from raycollab.settings import Settings, require
 
 _PRINTABLE = "\n" + "".join(map(chr, range(ord(" "), ord("~") + 1)))
 _EXCERPT = 20

@@ -11,12 +11,12 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from raycollab.config import require
 from raycollab.data.base import Opened, Source
 from raycollab.data.columns import Columns
 from raycollab.errors import ConfigError, DataError
 from raycollab.places import candidates, find_folder
 from raycollab.recipe import import_named
+from raycollab.settings import require
 
 
 @dataclass(frozen=True)

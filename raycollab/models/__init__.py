@@ -15,12 +15,14 @@ from raycollab.models.headed import Headed
 from raycollab.models.log_mel import LogMel
 from raycollab.models.merging import merged_adapters, save_adapters
 from raycollab.models.mlp import MLP
+from raycollab.models.multimodal import Multimodal, MultimodalNet
 from raycollab.models.pretrained import Pretrained
 from raycollab.models.rates import RATE, WithRates, rate_name
 from raycollab.models.resnet import ResNet
 from raycollab.models.sequential import Sequential
 from raycollab.models.series import Series
 from raycollab.models.tabular import Tabular
+from raycollab.models.text_cnn import TextCNN
 from raycollab.models.torchvision import Torchvision
 from raycollab.models.transformers import Transformers
 from raycollab.models.two_towers import TwoTowers
@@ -47,11 +49,14 @@ __all__ = [
     "MaskedAutoencoder",
     "Model",
     "Module",
+    "Multimodal",
+    "MultimodalNet",
     "Pretrained",
     "ResNet",
     "Sequential",
     "Series",
     "Tabular",
+    "TextCNN",
     "Torchvision",
     "Transformers",
     "TwoTowers",

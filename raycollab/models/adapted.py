@@ -4,7 +4,7 @@ import re
 import warnings
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from fnmatch import fnmatchcase
 from importlib import import_module
@@ -13,11 +13,11 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from raycollab.config import Settings, require
 from raycollab.errors import ModelError
 from raycollab.models.base import Model
 from raycollab.models.frozen import fix_norms
 from raycollab.models.wrapper import Wrapper
+from raycollab.settings import Settings, require
 from raycollab.spec import ADAPTER
 
 _CONV1D = "Conv1D"  # GPT-2's linear layer in transformers
@@ -171,6 +171,8 @@ def without_adapters(net: Any) -> Any:
         return without_adapters(net.net)
     if isinstance(net, tuple):
         return tuple(map(without_adapters, net))
+    if isinstance(net, Mapping):
+        return {name: without_adapters(each) for name, each in net.items()}
     if not isinstance(net, Model) or not is_dataclass(net):
         return net
     parts = {part.name: getattr(net, part.name) for part in fields(net) if part.init}

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 
 from torch import nn
 
-from raycollab.config import Settings
+from raycollab.settings import Settings
 
 
 class Model(Settings, ABC):

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from raycollab.config import require
 from raycollab.models.wrapper import Wrapper
+from raycollab.settings import require
 
 _DTYPES = ("bfloat16", "float16", "float32")
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from raycollab.config import require
 from raycollab.models.wrapper import Wrapper
+from raycollab.settings import require
 
 _MODES = ("default", "reduce-overhead", "max-autotune")
 

@@ -7,9 +7,9 @@ from fnmatch import fnmatchcase
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from raycollab.config import require
 from raycollab.errors import ModelError
 from raycollab.models.base import Model
+from raycollab.settings import require
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,11 @@ def fix_norms(module: nn.Module) -> None:
     """Let BatchNorms whose parameters are all frozen normalize by their running statistics, and keep those."""
     for norm in _frozen_norms(module):
         norm.register_forward_pre_hook(_evaluated)
+
+
+def is_fixed(norm: nn.Module) -> bool:
+    """Whether a BatchNorm was told to normalize by its running statistics whatever the mode."""
+    return _evaluated in norm._forward_pre_hooks.values()
 
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from raycollab.config import require
 from raycollab.errors import ModelError
 from raycollab.models.base import Model
+from raycollab.settings import require
 
 _STD = 0.02
 

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from raycollab.config import require
 from raycollab.errors import ConfigError
 from raycollab.models.base import Model
+from raycollab.settings import require
 
 _FLOOR = 1e-4  # added to the power before its logarithm: silence is a number, and not far below a whisper
 

@@ -10,10 +10,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from raycollab.config import require
 from raycollab.errors import ModelError
 from raycollab.models.base import Model
 from raycollab.places import candidates
+from raycollab.settings import require
 
 _MAX_NAMES = 5
 _COUNTER = "num_batches_tracked"  # of BatchNorm, which files of other programs often lack

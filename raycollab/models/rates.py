@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from raycollab.config import require
 from raycollab.models.wrapper import Wrapper
+from raycollab.settings import require
 
 RATE = "rate/"
 

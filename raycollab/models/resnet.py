@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional
 
-from raycollab.config import require
 from raycollab.models.base import Model
+from raycollab.settings import require
 
 _STAGES = 3
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from raycollab.config import require
 from raycollab.models.base import Model
+from raycollab.settings import require
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from raycollab.config import require
 from raycollab.models.base import Model
+from raycollab.settings import require
 
 _KINDS = ("conv", "gru")
 

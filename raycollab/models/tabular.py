@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from raycollab.config import require
 from raycollab.models.base import Model
+from raycollab.settings import require
 
 _TRUNKS = ("mlp", "residual")
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import nn
 
-from raycollab.config import require
 from raycollab.errors import ModelError
 from raycollab.models.base import Model
+from raycollab.settings import require
 
 _OTHER_TARGETS = ("maskrcnn", "keypointrcnn")  # learn masks or keypoints, which no task here gives
 _PLAIN = {"aux_logits": False, "init_weights": True}  # one output in training, too; and no warning

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from raycollab.config import require
 from raycollab.errors import ModelError
 from raycollab.models.base import Model
 from raycollab.places import find_folder, not_found
+from raycollab.settings import require
 
 HEADS = {
     "causal-lm": "AutoModelForCausalLM",

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import nn
 
-from raycollab.config import require
 from raycollab.models.base import Model
+from raycollab.settings import require
 
 
 @dataclass(frozen=True)

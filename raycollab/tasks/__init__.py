@@ -17,6 +17,7 @@ from raycollab.tasks.language import CausalLM
 from raycollab.tasks.masked_autoencoding import MaskedAutoencoding
 from raycollab.tasks.masked_lm import MaskedLM
 from raycollab.tasks.multi_label import MultiLabel
+from raycollab.tasks.multimodal import Multimodal
 from raycollab.tasks.regression import Regression
 from raycollab.tasks.sequence_to_sequence import SequenceToSequence
 from raycollab.tasks.series import SeriesClassification, SeriesRegression
@@ -39,6 +40,7 @@ __all__ = [
     "MaskedAutoencoding",
     "MaskedLM",
     "MultiLabel",
+    "Multimodal",
     "ObjectDetection",
     "RandomCrop",
     "Regression",

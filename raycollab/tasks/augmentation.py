@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from raycollab.config import Settings, require
+from raycollab.settings import Settings, require
 
 
 class Augmentation(Settings, ABC):

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from raycollab.config import require
 from raycollab.data import WEIGHT
 from raycollab.errors import DataError, ModelError
 from raycollab.metrics import Average, CalibrationBins, Confusion, RankCounts, Statistics
 from raycollab.models.base import Model
+from raycollab.settings import require
 from raycollab.spec import ParamSpec
 from raycollab.task import Fingerprint
 from raycollab.tasks.augmentation import Augmentation
@@ -115,8 +115,11 @@ class Classification(OneNet):
 
     def statistics(self, model: nn.Module, batch: Batch) -> Statistics:
         """Loss, confusion matrix, calibration and, for two classes, ranks of the scores."""
+        return self.scored(self.logits(model, batch), batch)
+
+    def scored(self, logits: Tensor, batch: Batch) -> Statistics:
+        """The statistics of logits [b, num_classes]."""
         labels = batch[self.label].long()
-        logits = self.outputs(model, self.inputs_of(batch)).float()
         total = functional.cross_entropy(logits, labels, reduction="sum").item()
         prediction = logits.argmax(1)
         confidence = logits.softmax(1).amax(1).nan_to_num().clamp(0, 1)  # NaN of a net that diverged shows in the loss
@@ -131,7 +134,7 @@ class Classification(OneNet):
 
     def predict(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Columns "prediction" [b] and "probability" [b], that of the predicted class."""
-        probability, prediction = self.outputs(model, self.inputs_of(batch)).float().softmax(1).max(1)
+        probability, prediction = self.logits(model, batch).softmax(1).max(1)
         return {"prediction": prediction, "probability": probability}
 
     def fingerprint(self, spec: ParamSpec) -> Fingerprint:
@@ -146,25 +149,31 @@ class Classification(OneNet):
         Raises: DataError for a missing column, labels that are no whole numbers [n] or outside the range, or bad rows
             if `bad_rows` is "error".
         """
-        check_names(columns, (*names_of(self.inputs), self.label), where)
-        labels = columns[self.label]
-        if labels.ndim != 1 or labels.is_floating_point():
-            raise DataError(
-                f"{where}: column {self.label!r} holds {labels.dtype} of shape {list(labels.shape)}; "
-                f"labels are one whole number per row: store them as integers"
-            )
-        outside = (labels < 0) | (labels >= self.num_classes)
-        if bool(outside.any()):
-            row = int(outside.nonzero()[0])
-            raise DataError(
-                f"{where}: row {row} has label {int(labels[row])}, outside 0..{self.num_classes - 1} "
-                f"({int(outside.sum())} such rows); correct the labels or set num_classes"
-            )
+        check_names(columns, names_of(self.inputs), where)
+        check_labels(columns, self.label, self.num_classes, where)
         return finite_rows(columns, names_of(self.inputs), where, self.bad_rows)
 
     def coverage(self, columns: Mapping[str, Tensor]) -> str:
         """How many of the labels the data has."""
         return f"{len(columns[self.label].unique())} of {self.num_classes} labels"
+
+
+def check_labels(columns: Mapping[str, Tensor], label: str, num_classes: int, where: str) -> None:
+    """Raise DataError unless a column holds one whole number 0 .. num_classes - 1 a row."""
+    check_names(columns, (label,), where)
+    labels = columns[label]
+    if labels.ndim != 1 or labels.is_floating_point():
+        raise DataError(
+            f"{where}: column {label!r} holds {labels.dtype} of shape {list(labels.shape)}; "
+            f"labels are one whole number per row: store them as integers"
+        )
+    outside = (labels < 0) | (labels >= num_classes)
+    if bool(outside.any()):
+        row = int(outside.nonzero()[0])
+        raise DataError(
+            f"{where}: row {row} has label {int(labels[row])}, outside 0..{num_classes - 1} "
+            f"({int(outside.sum())} such rows); correct the labels or set num_classes"
+        )
 
 
 @dataclass(frozen=True)

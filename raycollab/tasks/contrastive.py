@@ -9,15 +9,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from raycollab.config import require
 from raycollab.errors import ModelError
 from raycollab.metrics import Average, Statistics
 from raycollab.models.base import Model
+from raycollab.models.tokens import is_token, pad_token, trimmed
+from raycollab.settings import require
 from raycollab.spec import ParamSpec
 from raycollab.task import Fingerprint, Task
 from raycollab.tasks.comparing import check_several, cosines, groups
 from raycollab.tasks.images import check_images
-from raycollab.tasks.tokens import check_tokens, is_token, pad_token, trimmed
+from raycollab.tasks.tokens import check_tokens
 from raycollab.types import Batch
 
 _MOST = math.log(100)  # of the scale's logarithm

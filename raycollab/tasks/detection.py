@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from raycollab.config import require
 from raycollab.data import LABEL
 from raycollab.errors import DataError, ModelError
 from raycollab.metrics import AveragePrecision, Statistics
 from raycollab.models.base import Model
+from raycollab.settings import require
 from raycollab.spec import ParamSpec
 from raycollab.task import Fingerprint, Task
 from raycollab.tasks.inputs import check_names

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from raycollab.config import require
 from raycollab.errors import DataError
 from raycollab.metrics import Average
 from raycollab.models.base import Model
+from raycollab.settings import require
 from raycollab.spec import ParamSpec
 from raycollab.task import Fingerprint
 from raycollab.tasks.token_prediction import TokenPrediction, check_logits

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from raycollab.config import require
 from raycollab.errors import DataError
 from raycollab.metrics import Average, Statistics
 from raycollab.models.base import Model
 from raycollab.models.vit import ViT, chosen, patches_of
+from raycollab.settings import require
 from raycollab.spec import ParamSpec
 from raycollab.task import Fingerprint, Task
 from raycollab.tasks.images import check_images, trunk_of

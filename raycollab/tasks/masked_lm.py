@@ -7,13 +7,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from raycollab.config import require
 from raycollab.data.token_rows import PAD
 from raycollab.data.tokenizers import Tokenizer
 from raycollab.errors import ModelError
 from raycollab.models.base import Model
+from raycollab.models.tokens import is_token, logits_of, trimmed
+from raycollab.settings import require
 from raycollab.tasks.token_prediction import TokenPrediction, check_logits
-from raycollab.tasks.tokens import NET, check_tokens, is_token, labelled, logits_of, trimmed, widened
+from raycollab.tasks.tokens import NET, check_tokens, labelled, widened
 from raycollab.types import Batch
 
 _MASKED, _KEPT = 0.8, 0.1  # the others become any token

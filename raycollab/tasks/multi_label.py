@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from raycollab.config import require
 from raycollab.data import LABEL, WEIGHT
 from raycollab.errors import DataError, ModelError
 from raycollab.metrics import Average, LabelCounts, MacroAUC, Statistics
 from raycollab.models.base import Model
+from raycollab.settings import require
 from raycollab.spec import ParamSpec
 from raycollab.task import Fingerprint
 from raycollab.tasks.inputs import check_names, finite_rows, names_of

@@ -7,22 +7,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from raycollab.config import require
 from raycollab.data.token_rows import PAD
 from raycollab.errors import ModelError
 from raycollab.models.base import Model
+from raycollab.models.tokens import is_token, logits_of, pad_token, trimmed
+from raycollab.settings import require
 from raycollab.tasks.inputs import check_names, finite_rows
 from raycollab.tasks.token_prediction import TokenPrediction, check_logits
-from raycollab.tasks.tokens import (
-    NET,
-    check_tokens,
-    is_token,
-    labelled,
-    logits_of,
-    pad_token,
-    trimmed,
-    widened,
-)
+from raycollab.tasks.tokens import NET, check_tokens, labelled, widened
 from raycollab.types import Batch
 
 

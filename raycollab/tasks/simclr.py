@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from raycollab.config import require
 from raycollab.determinism import seeded
 from raycollab.errors import DataError, ModelError
 from raycollab.metrics import Average, Statistics
 from raycollab.models.base import Model
+from raycollab.settings import require
 from raycollab.spec import ParamSpec
 from raycollab.task import Fingerprint, Task
 from raycollab.tasks.augmentation import Augmentation

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from raycollab.config import require
+from raycollab.models.tokens import logits_of, trimmed
+from raycollab.settings import require
 from raycollab.tasks.classification import Classification
-from raycollab.tasks.tokens import check_tokens, logits_of, trimmed
+from raycollab.tasks.tokens import check_tokens
 
 
 @dataclass(frozen=True)

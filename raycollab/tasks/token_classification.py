@@ -7,14 +7,15 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.nn import functional
 
-from raycollab.config import require
 from raycollab.data.token_rows import UNLABELLED
 from raycollab.errors import DataError, ModelError
 from raycollab.metrics import Average, Confusion, Statistics
 from raycollab.models.base import Model
+from raycollab.models.tokens import is_token, logits_of, trimmed
+from raycollab.settings import require
 from raycollab.tasks.inputs import check_names
 from raycollab.tasks.token_prediction import TokenPrediction, check_logits
-from raycollab.tasks.tokens import NET, check_tokens, is_token, labelled, logits_of, trimmed, widened
+from raycollab.tasks.tokens import NET, check_tokens, labelled, widened
 from raycollab.types import Batch
 
 

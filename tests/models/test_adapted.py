@@ -2,6 +2,7 @@
 
 import os
 import pickle
+from dataclasses import replace
 
 import pytest
 import torch
@@ -165,6 +166,8 @@ def test_the_recipe_is_a_value_and_answers_as_its_net():
     assert recipe.num_outputs == 3
     assert without_adapters(rc.models.Checkpointed(recipe)) == rc.models.Checkpointed(NET)
     assert without_adapters(rc.models.Headed(recipe, NET)) == rc.models.Headed(NET, NET)
+    several = rc.models.Multimodal({"image": recipe}, rc.fusion.Gated(4), 2, widths={"image": 3})
+    assert without_adapters(several) == replace(several, encoders={"image": NET})
     with pytest.raises(AttributeError, match="num_labels"):
         recipe.num_labels  # noqa: B018
 

@@ -10,9 +10,9 @@ from torchvision.ops import box_iou
 
 import raycollab as rc
 from raycollab.data import Arrays
-from raycollab.deploy import predict_file
 from raycollab.errors import ConfigError, DataError, ModelError
 from raycollab.models import Module, Torchvision
+from raycollab.predicting import predict_file
 from raycollab.tasks import ObjectDetection, padded
 from raycollab.tasks.matching import intersection_over_union, matched
 
