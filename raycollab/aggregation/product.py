@@ -5,7 +5,7 @@ from typing import Self
 
 from torch import Tensor
 
-from raycollab.aggregation.partial import Partial
+from raycollab.aggregation.partial import NamedSums, Partial
 from raycollab.tree import map_leaves
 from raycollab.types import Update
 
@@ -53,4 +53,10 @@ class Product(Partial):
 
 
 def _copy(partial: Partial) -> Partial:
-    return map_leaves(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, partial)
+    """The same in memory of its own, to which more can be added in place."""
+    if isinstance(partial, NamedSums):
+        own = type(partial)()
+        own += partial  # multiplies out what is still a vector and its weight
+        return own
+    copied: Partial = map_leaves(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, partial)
+    return copied

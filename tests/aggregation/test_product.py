@@ -46,3 +46,15 @@ def test_an_update_of_no_group_only_counts():
     none = Product.of(Update("e", 1.0, {}))
     assert (none.count, none.parts) == (1, {})
     assert read(BOTH + none) == (2, 1.0, [1.0])
+
+
+def test_what_comes_late_keeps_its_weight():
+    """A weighted vector that no sum has multiplied out yet: 3 * 1 + 5 * 2 of a weight of 8, and not 3 * (1 + 5 * 2)."""
+
+    def weighing(weight, value):
+        return Product(1, {"sum": WeightedSum.of(Update("a", weight, {"delta": torch.tensor([value])}))})
+
+    late = ROWS + ROWS
+    late += weighing(3.0, 1.0)
+    late += weighing(5.0, 2.0)
+    assert late.parts["sum"].mean().vectors["delta"].item() == 13 / 8
