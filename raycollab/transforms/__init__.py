@@ -5,6 +5,7 @@ from raycollab.transforms.base import Transform
 from raycollab.transforms.clip import ClipNorm
 from raycollab.transforms.momentum import Momentum
 from raycollab.transforms.noise import GaussianNoise
+from raycollab.transforms.noise_share import NoiseShare
 from raycollab.transforms.random_k import RandomK
 from raycollab.transforms.scale import Scale
 from raycollab.transforms.server_optimizer import ServerOptimizer
@@ -18,6 +19,7 @@ __all__ = [
     "FedYogi",
     "GaussianNoise",
     "Momentum",
+    "NoiseShare",
     "RandomK",
     "Scale",
     "ServerOptimizer",

@@ -1,6 +1,7 @@
 """A step that changes a delta: on an agent before aggregation, or on the driver after it."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import ClassVar, Self
 
 from torch import Tensor
@@ -14,10 +15,12 @@ class Transform(Step, ABC):
 
     Attributes:
         remembers: Whether it needs the state of its last update.
+        together: Whether agents do it together: only on the left of an aggregator, which must weigh all the same.
         formula: What it computes, in one line of plain text.
     """
 
     remembers: ClassVar[bool] = True
+    together: ClassVar[bool] = False
     formula: ClassVar[str] = ""
 
     def bind(self, spec: ParamSpec) -> Self:
@@ -28,6 +31,11 @@ class Transform(Step, ABC):
     def init(self, params: Tensor) -> State:
         """State before the first round; params [d]."""
         del params
+        return {}
+
+    def tells(self, state: State) -> Mapping[str, float]:
+        """Scalars that an agent's update carries because of it, by the state after the update."""
+        del state
         return {}
 
     @abstractmethod

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from raycollab.config import require
 from raycollab.norms import l2_norm
+from raycollab.settings import require
 from raycollab.transforms.base import Transform
 from raycollab.types import State
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from raycollab.config import require
+from raycollab.settings import require
 from raycollab.transforms.base import Transform
 from raycollab.types import State
 

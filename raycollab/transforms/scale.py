@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from raycollab.config import require
 from raycollab.schedules import Schedule
+from raycollab.settings import require
 from raycollab.transforms.base import Transform
 from raycollab.types import State
 

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from raycollab.config import require
 from raycollab.optimizers import BY_SHAPE, check_name, make_optimizer, memory_of, remember
+from raycollab.settings import require
 from raycollab.transforms.base import Transform
 from raycollab.types import State
 
