@@ -1,6 +1,7 @@
 """The agents side by side, and who drifts from the rest."""
 
 import math
+import re
 import statistics
 from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
@@ -9,6 +10,7 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
+SPENT = ("epsilon", "party_epsilon")  # of an agent, as far as it is counted
 _COLUMNS = (
     "agent",
     "learner",
@@ -16,11 +18,13 @@ _COLUMNS = (
     "rounds",
     "loss",
     "norm",
+    "standing",
+    *SPENT,
     "seconds",
     "bytes_sent",
     "failures",
 )
-_HEADINGS = {"bytes_sent": "sent", "failures": "failed"}
+_HEADINGS = {"bytes_sent": "sent", "failures": "failed", "party_epsilon": "party\nepsilon"}
 _TEXT_COLUMNS = ("agent", "learner")
 _NORMAL_MAD = 1.4826  # scales the MAD of normal values to their standard deviation
 _SMALLEST_SPREAD = 0.02  # when nearly all agents agree, a difference of this size is still ordinary
@@ -39,20 +43,22 @@ def agent_table(
     last column.
 
     Args:
-        rows: Values by column: agent, learner, examples, rounds, loss, val_METRIC, test_METRIC, norm, seconds,
-            bytes_sent, failures. Other keys are not shown.
+        rows: Values by column: agent, learner, examples, rounds, loss, val_METRIC, test_METRIC, both with personal_
+            before them, norm, epsilon, party_epsilon, seconds, bytes_sent, failures. Other keys are not shown.
         primary: The task's primary metric, and whether higher is better.
         limit: Lines at most, those that drift first; None shows all agents.
     """
     known = list(_COLUMNS)
-    known[known.index("norm") : known.index("norm")] = [f"val_{primary[0]}", f"test_{primary[0]}"]
+    known[known.index("norm") : known.index("norm")] = [
+        f"{model}{split}_{primary[0]}" for split in ("val", "test") for model in ("", "personal_")
+    ]
     columns = [column for column in known if any(column in row for row in rows)]
     if not any(row.get("failures") for row in rows):
         columns = [column for column in columns if column != "failures"]
     flagged = drifting(rows, primary)
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))  # fits 80 columns
     for column in columns:
-        heading = _HEADINGS.get(column, column.replace("val_", "val\n").replace("test_", "test\n"))
+        heading = _HEADINGS.get(column, re.sub("(personal|val|test)_", r"\1\n", column))
         table.add_column(heading, justify="left" if column in _TEXT_COLUMNS else "right", no_wrap=True)
     if flagged:
         table.add_column("note", no_wrap=True)

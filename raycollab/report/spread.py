@@ -5,7 +5,12 @@ import statistics
 from collections.abc import Mapping, Sequence
 from numbers import Real
 
-_SPLITS = {"val": ("own", "that validate"), "test": ("own test", "with a test set")}
+SPLITS = {
+    "val": ("own", "that validate"),
+    "test": ("own test", "with a test set"),
+    "personal_val": ("own models'", "that validate one"),
+    "personal_test": ("own models' test", "with one and a test set"),
+}
 
 
 def spread(rows: Sequence[Mapping[str, object]], primary: tuple[str, bool], split: str = "val") -> str:
@@ -15,19 +20,16 @@ def spread(rows: Sequence[Mapping[str, object]], primary: tuple[str, bool], spli
         rows: A row per agent and round, or per agent, in their order: agent, val_METRIC or test_METRIC. The last value
             of each counts.
         primary: The task's primary metric, and whether higher is better.
-        split: "val", their validation rows, or "test", the test sets of those that have one.
+        split: "val", their validation rows, or "test", the test sets of those that have one; with "personal_" before it
+            the models of their own on them.
     """
     metric, higher_is_better = primary
-    latest: dict[str, float] = {}
-    for row in rows:
-        value = row.get(f"{split}_{metric}")
-        if isinstance(value, Real) and not math.isnan(float(value)):
-            latest[str(row["agent"])] = float(value)
+    latest = latest_scores(rows, f"{split}_{metric}")
     if not latest:
         return ""
     ordered = sorted(latest, key=lambda agent: latest[agent], reverse=higher_is_better)
     best, worst = ordered[0], ordered[-1]
-    own, who = _SPLITS[split]
+    own, who = SPLITS[split]
     if len(ordered) == 1:
         return f"agents' {own} {metric}  {latest[best]:.4f} ({best})"
     return (
@@ -35,3 +37,13 @@ def spread(rows: Sequence[Mapping[str, object]], primary: tuple[str, bool], spli
         f"{latest[worst]:.4f} worst ({worst}), "
         f"{latest[best]:.4f} best ({best}), of {len(latest):,} {who}"
     )
+
+
+def latest_scores(rows: Sequence[Mapping[str, object]], column: str) -> dict[str, float]:
+    """The last value of a column by agent, of those that have one."""
+    latest: dict[str, float] = {}
+    for row in rows:
+        value = row.get(column)
+        if isinstance(value, Real) and not math.isnan(float(value)):
+            latest[str(row["agent"])] = float(value)
+    return latest
