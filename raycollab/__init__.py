@@ -8,13 +8,18 @@ from importlib import import_module
 __version__ = "0.1.0"
 
 _PLACES = {
+    "raycollab.adapt": (
+        "EWC", "AdaptiveProx", "AdaptiveSteps", "BalancedSteps", "LwF", "OnDrift", "Plateau", "Replay", "Watch",
+    ),
     "raycollab.agent": ("Agent",),
     "raycollab.aggregation": (
-        "AdaptiveClip", "Aggregator", "AgnosticFL", "Bucketing", "Bulyan", "CenteredClip", "Dare", "FedAsync",
-        "FedBuff", "FedDyn", "FedMGDA", "FedNova", "FisherMean", "GeometricMedian", "Krum", "LearnedWeights", "Mean",
-        "Median", "NormBound", "Partial", "PerGroup", "Product", "QFedAvg", "RowRule", "Rows", "Slerp", "Stack",
-        "TaskArithmetic", "Ties", "Tilted", "TrimmedMean", "WeightedSum",
+        "AdaptiveClip", "Aggregator", "AgnosticFL", "Bucketing", "Bulyan", "CenteredClip", "Contributions", "Dare",
+        "FedAsync", "FedBuff", "FedDyn", "FedMGDA", "FedNova", "FisherMean", "GeometricMedian", "Krum",
+        "LearnedWeights", "Mean", "Median", "NormBound", "Partial", "PerCluster", "PerGroup", "PrivateAdaptiveMean",
+        "PrivateMean", "Product", "QFedAvg", "RowRule", "Rows", "Slerp", "Stack", "TaskArithmetic", "Ties", "Tilted",
+        "TrimmedMean", "WeightedSum",
     ),
+    "raycollab.alone": ("local_only",),
     "raycollab.attacks": ("Attack",),
     "raycollab.callbacks": ("Callback", "JsonLines", "Progress"),
     "raycollab.chains": ("Chain", "chain"),
@@ -27,15 +32,16 @@ _PLACES = {
     "raycollab.deploy": ("TrainedModel",),
     "raycollab.driver": ("Driver",),
     "raycollab.errors": (
-        "ClusterError", "ConfigError", "DataError", "ModelError", "QuorumError", "RaycollabError", "ResourceError",
-        "RunFolderError", "TaskMismatchError", "UpdateError",
+        "BudgetError", "ClusterError", "ConfigError", "DataError", "ModelError", "QuorumError", "RaycollabError",
+        "ResourceError", "RunFolderError", "TaskMismatchError", "UpdateError",
     ),
     "raycollab.experiment": ("Experiment",),
     "raycollab.exporting": ("Exported", "export"),
     "raycollab.fitting": ("fit", "run_experiment"),
+    "raycollab.keys": ("Key",),
     "raycollab.learners": (
-        "SGD", "Distill", "Dyn", "FedSGD", "Fisher", "Learner", "LocalLearner", "Moon", "Optimizer", "Prox", "Scaffold",
-        "StartLoss", "Student",
+        "DPSGD", "SGD", "Distill", "Dyn", "FedSGD", "Fisher", "GroupRates", "Learner", "LocalLearner",
+        "ModalityCounts", "Moon", "Optimizer", "Prox", "Scaffold", "StartLoss", "Student",
     ),
     "raycollab.meta": (
         "ANIL", "CAVIA", "FOMAML", "MAML", "Episodes", "FewShot", "FromFunction", "MetaLearner", "MetaSGD", "MetaTask",
@@ -46,9 +52,12 @@ _PLACES = {
         "Synchronous",
     ),
     "raycollab.params": ("Exchange",),
+    "raycollab.personal": ("APFL", "IFCA", "Ditto", "FedALA", "FedBABU", "FedRep", "FineTune", "PFedMe"),
     "raycollab.population": ("Parties", "Population", "Split"),
+    "raycollab.privacy": ("PrivacyBudget",),
     "raycollab.result": ("Result",),
     "raycollab.schedules": ("Constant", "Cosine", "Decay", "Schedule"),
+    "raycollab.secure": ("SecureSum",),
     "raycollab.selection": (
         "ByWeight", "Candidate", "LossAware", "PowerOfChoice", "RoundRobin", "Selection", "Uniform",
     ),
@@ -57,18 +66,21 @@ _PLACES = {
     "raycollab.task": ("Problem", "Task"),
     "raycollab.tasks": (
         "AudioClassification", "CausalLM", "Classification", "Contrastive", "ImageClassification", "MaskedAutoencoding",
-        "MaskedLM", "MultiLabel", "ObjectDetection", "Regression", "SequenceToSequence", "SeriesClassification",
-        "SeriesRegression", "SimCLR", "TabularClassification", "TabularRegression", "TextClassification",
-        "TokenClassification",
+        "MaskedLM", "MultiLabel", "Multimodal", "ObjectDetection", "Regression", "SequenceToSequence",
+        "SeriesClassification", "SeriesRegression", "SimCLR", "TabularClassification", "TabularRegression",
+        "TextClassification", "TokenClassification",
     ),
     "raycollab.transforms": (
-        "ClipNorm", "FedAdagrad", "FedAdam", "FedYogi", "GaussianNoise", "Momentum", "RandomK", "Scale",
+        "ClipNorm", "FedAdagrad", "FedAdam", "FedYogi", "GaussianNoise", "Momentum", "NoiseShare", "RandomK", "Scale",
         "ServerOptimizer", "Sign", "TopK", "Transform",
     ),
     "raycollab.types": ("Assignment", "Batch", "Round", "State", "Update"),
 }  # fmt: skip
 _NAMES = {name: place for place, names in _PLACES.items() for name in names}
-_MODULES = ("attacks", "data", "models", "tasks", "learners", "meta", "aggregation", "transforms", "errors", "metrics")
+_MODULES = (
+    "adapt", "attacks", "data", "fusion", "models", "tasks", "learners", "meta", "personal", "aggregation",
+    "transforms", "privacy", "errors", "metrics", "vertical",
+)  # fmt: skip
 __all__ = [*_NAMES, "load", *_MODULES]
 
 

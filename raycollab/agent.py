@@ -3,26 +3,32 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from math import nan
 from typing import Any
 
 from torch import Tensor
 
 from raycollab.chains import Chain
 from raycollab.checks import check_update
-from raycollab.config import Settings, require
-from raycollab.data import Shard, Source
+from raycollab.data import Current, Shard, Source
 from raycollab.errors import ConfigError, DataError, TaskMismatchError, UpdateError
+from raycollab.keys import Key
 from raycollab.learners import JointLearner, Learner
-from raycollab.metrics import Statistics
+from raycollab.ledger import Signer, kept_update
+from raycollab.memory import Memory
+from raycollab.offer import Offer
+from raycollab.own_scores import scored
 from raycollab.params import FlatModel
-from raycollab.quality.opening import check_quality, open_shard
+from raycollab.quality.opening import OpenedShard, check_quality, open_shard
 from raycollab.rng import derive_seed
+from raycollab.settings import Settings, require
 from raycollab.shared_set import SharedSet, check_form
-from raycollab.spec import BUFFERS, PARAMS, ParamSpec
-from raycollab.task import Fingerprint, Problem, Task
-from raycollab.tree import has_leaves, map_leaves
+from raycollab.spec import PARAMS
+from raycollab.task import Problem, Task
+from raycollab.tree import has_leaves
 from raycollab.turn import Turn
 from raycollab.types import AgentCard, AgentReport, Assignment, OwnScores, Round, State, Update
+from raycollab.withholding import without_withheld
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,7 @@ class Agent(Settings):
         quality: What becomes of rows whose label is likely wrong: "keep", "down-weight" (they count half) or "drop".
         test: Where its own test set is, which it never trains on: the common model with its private part is scored
             there in the rounds that are evaluated. Parties with tasks of their own have no use for the shared one.
+        key: What it signs its updates with, for the ledger; None signs nothing.
     """
 
     name: str
@@ -49,6 +56,7 @@ class Agent(Settings):
     approves: str = ""
     quality: str = "keep"
     test: Source | None = None
+    key: Key | None = None
 
     def __post_init__(self) -> None:
         require(bool(self.name), "Agent.name", self.name, "must not be empty")
@@ -59,16 +67,10 @@ class Agent(Settings):
                 raise ConfigError(f"Agent({self.name!r}).{name}={getattr(self, name)!r}: must be a {kind.__name__}")
         if not isinstance(self.test, Source | None):
             raise ConfigError(f"Agent({self.name!r}).test={self.test!r}: must be a Source, or None for no test set")
+        if not isinstance(self.key, Key | None):
+            raise ConfigError(f"Agent({self.name!r}).key={self.key!r}: must be a Key, or None to sign nothing")
         shared = self.shard.overlap() if self.val_fraction else ""
         require(not shared, f"Agent({self.name!r}).val_fraction", self.val_fraction, f"must be 0: {shared}")
-
-
-@dataclass(frozen=True)
-class Offer:
-    """What the driver asks a party to agree to before round 1: the task and what is exchanged."""
-
-    fingerprint: Fingerprint
-    spec: ParamSpec
 
 
 class LiveAgent:
@@ -96,10 +98,13 @@ class LiveAgent:
         self._task = task
         self.model = model
         self._pipeline = chain.on_agent
+        self._hides = chain.aggregator.hides_updates
         self._seed = seed
         self._handed = handed
-        self._states: dict[int, State] = {}  # by the round that made them; the last two
+        self.memory = Memory(model)
         self._fingerprint = ""
+        self._shards = Current(agent.shard, self._opened)
+        self._tests = Current(agent.test, self._opened_test) if agent.test is not None else None
         piped = any(transform.remembers for transform in chain.on_agent.transforms)
         self._remembers = agent.learner.remembers or piped or bool(model.private())
 
@@ -124,6 +129,10 @@ class LiveAgent:
             own.check_offer(offered, name)
         coverage = offer.spec.coverage(self.model.spec)
         self._pipeline = self._pipeline.bind(self.model.spec)
+        self._whole = offer.spec
+        self._signer = Signer(self.agent.name, self.agent.key, offer.run, digest) if offer.run else None
+        self._keeps_updates = offer.updates
+        self._remembers |= offer.updates
         self._told = None if coverage.params.full and coverage.buffers.full else coverage
         self._fingerprint = digest
 
@@ -133,29 +142,45 @@ class LiveAgent:
         Raises: DataError naming the agent, what is wrong and where; ModelError if a task of its own does not fit.
         """
         agent = self.agent
-        where = f"agent {agent.name!r}: {agent.shard.describe()}"
-        seed = derive_seed(self._seed, "validation", agent.name)
+        self._turn_to(0)
+        examples, learner = self._shard.num_examples("train"), type(agent.learner).__name__
+        agent.learner.check(examples)
+        agent.learner.check_model(self.model.module)
+        summary = self._shards.at(0).summary + (", with its private part of the last run" if self._handed else "")
+        card = AgentCard(agent.name, examples, summary, learner, self._remembers)
+        return self._signer.approved(card) if self._signer else card
+
+    def _turn_to(self, round: int) -> None:
+        """Have the data at hand that there is in a round.
+
+        Raises: As for `open`.
+        """
+        self._shard = self._shards.at(round).shard
+        self._test = self._tests.at(round) if self._tests else None
+
+    def _opened(self, source: Source) -> OpenedShard:
+        """A source of its own as it learns from it."""
+        agent = self.agent
+        where = f"agent {agent.name!r}: {source.describe()}"
         try:
             opened = open_shard(
-                agent.shard,
+                source,
                 self._task,
                 where=where,
                 val_fraction=agent.val_fraction,
-                seed=seed,
+                seed=derive_seed(self._seed, "validation", agent.name),
                 device=self.model.device,
                 quality=agent.quality,
             )
         except DataError as error:
             message = str(error)
             raise DataError(message if message.startswith(where) else f"agent {agent.name!r}: {message}") from error
-        self._shard = opened.shard
-        where_test, device = f"agent {agent.name!r}: its test set", self.model.device
-        self._test = SharedSet(agent.test, self._task, device, where_test) if agent.test is not None else None
         if agent.task is not None:
-            check_form(self._task, self.model.module, next(self._shard.batches("train", 2, seed=None)), where)
-        examples, learner = self._shard.num_examples("train"), type(agent.learner).__name__
-        summary = opened.summary + (", with its private part of the last run" if self._handed else "")
-        return AgentCard(agent.name, examples, summary, learner, self._remembers)
+            check_form(self._task, self.model.module, next(opened.shard.batches("train", 2, seed=None)), where)
+        return opened
+
+    def _opened_test(self, source: Source) -> SharedSet:
+        return SharedSet(source, self._task, self.model.device, f"agent {self.agent.name!r}: its test set")
 
     def update(self, round: Round, assignment: Assignment, stop: Callable[[], bool]) -> tuple[Update, AgentReport]:
         """Take part in a round. Idempotent: redoing a round starts from the same state and gives the same bits.
@@ -179,9 +204,10 @@ class LiveAgent:
                 f"agent {self.agent.name!r} agreed to task {self._fingerprint} and refuses round {round.index} "
                 f"with {round.fingerprint}"
             )
+        self._turn_to(round.index)
         local = round if self._told is None else replace(round, vectors=self._localised(round.vectors))
-        kept = self.kept(assignment.last_round)
-        state = self.state(kept) or self._first_state(local.vectors[PARAMS])
+        kept = self.memory.kept(assignment.last_round)
+        state = self.memory.state(kept) or self._first_state(local.vectors[PARAMS])
         self.model.load_private(state["private"])
         problem = Problem(self.agent.name, self._task, self.model, self._shard, stop)
         return Turn(problem, local, assignment, state, kept, start)
@@ -194,63 +220,55 @@ class LiveAgent:
         round, params = turn.round, turn.params
         update = replace(
             update,
-            vectors={name: self._own(vector.detach().float()) for name, vector in update.vectors.items()},
+            vectors={name: self.memory.own(vector.detach().float()) for name, vector in update.vectors.items()},
             agent=self.agent.name,
             coverage=self._told,
             base_version=round.base_version,
             discount=turn.assignment.discount,
         )
-        norm = check_update(update, self.model.spec, round)  # already here: transforms may hide what is not finite
+        norm = learned_norm = check_update(update, self.model.spec, round)  # before transforms hide what is not finite
         piped = turn.state["pipeline"]
         if self._pipeline.transforms:
             seed = round.seed_for("agent chain", self.agent.name)
             update, piped = self._pipeline.update(update, piped, params, seed=seed)
             norm = check_update(update, self.model.spec, round)
-        memory = {"private": self.model.private(), "learner": self._kept(learned), "pipeline": self._kept(piped)}
+        if update.withheld:
+            update = without_withheld(update, self.model.spec, self._whole)
+        memory = {"private": self.model.private(), **self.memory.own({"learner": learned, "pipeline": piped})}
+        if self._keeps_updates:
+            memory["sent"] = kept_update(update)
         remembers = self._remember(round.index, turn.kept, memory)
-        report = AgentReport(
-            agent=self.agent.name,
-            examples=int(update.scalars.get("counted", self._shard.num_examples("train"))),
-            loss=update.scalars.get("loss", float("nan")),
-            seconds=time.perf_counter() - turn.started,
-            num_bytes=sum(vector.numel() * vector.element_size() for vector in update.vectors.values()),
-            norm=norm,
-            weight=update.weight * update.discount,
-            fresh=turn.kept != turn.assignment.last_round,
-            remembers=remembers,
-        )
-        return update, report
+        report = turn.report(update, norm, self._shard.num_examples("train"), remembers)
+        if self._signer:
+            sent = nan if self._hides else norm
+            report = replace(report, receipt=self._signer.receipt(update, round, learned=learned_norm, sent=sent))
+        return replace(update, changes=()), report
 
     @property
     def alike(self) -> tuple[Learner, int, int] | None:
         """Agents of which this is equal can learn in the same steps; None if it has to learn by itself."""
         learner = self.agent.learner
         joint = isinstance(learner, JointLearner) and learner.joint and isinstance(self._shard, Shard)
-        if not (joint and self._task.tells_losses):
+        if not (joint and self._task.tells_losses and self._shards.fixed):
             return None
         return learner, id(self.model), self._shard.num_examples("train")
 
-    def validate(self, vectors: Mapping[str, Tensor], last_round: int) -> OwnScores:
-        """Score the exchanged vectors, with the agent's private part, on its validation split and its own test set."""
+    def validate(self, vectors: Mapping[str, Tensor], last_round: int, index: int) -> OwnScores:
+        """Score the exchanged vectors, with what the agent has for itself, on its validation split and own test set.
+
+        Args:
+            vectors: The common ones.
+            last_round: The committed round whose private state counts.
+            index: The round whose data counts.
+        """
+        self._turn_to(index)
         local = self._localised(vectors)
-        state = self.state(self.kept(last_round))
+        state = self.memory.state(self.memory.kept(last_round))
         self.model.load_private(state["private"] if state else self._handed)
-        self.model.load(local[PARAMS], local.get(BUFFERS))
-        validation = self._task.evaluate(self.model.module, self._shard.batches("val", 1024, seed=None))
-        return OwnScores(validation, self._test.score(self.model.module) if self._test else Statistics.empty())
-
-    def kept(self, last_round: int) -> int:
-        """The newest round up to a committed one that it remembers; an earlier one if its node was lost since, or 0."""
-        return max((index for index in self._states if index <= last_round), default=0)
-
-    def state(self, kept: int) -> State | None:
-        """What it remembers of a round; None if that is nothing."""
-        return self._states.get(kept)
-
-    def restore(self, last_round: int, state: State) -> None:
-        """Remember this of a committed round; its vectors are moved to where the agent computes."""
-        device = self.model.device
-        self._states = {last_round: map_leaves(lambda leaf: leaf.to(device) if _is_vector(leaf) else leaf, state)}
+        learned = state["learner"] if state else self.agent.learner.init(local[PARAMS])
+        problem = Problem(self.agent.name, self._task, self.model, self._shard, lambda: False)
+        on_test = self._test.score if self._test else None
+        return scored(problem, local, learned, self.agent.learner.own_model, on_test)
 
     def _localised(self, vectors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         if self._told is None:
@@ -273,17 +291,5 @@ class LiveAgent:
                 f"agent {self.agent.name!r}: {type(self.agent.learner).__name__} or a transform returns state, but "
                 f"says remembers=False: its next round may be on another host; set remembers=True in its class"
             )
-        self._states = {**({kept: self._states[kept]} if kept else {}), index: state}
+        self.memory.keep(index, kept, state)
         return True
-
-    def _kept(self, tree: Any) -> Any:
-        """The tree with copies of what lies in the model's memory, which the next agent overwrites."""
-        return map_leaves(lambda leaf: self._own(leaf) if isinstance(leaf, Tensor) else leaf, tree)
-
-    def _own(self, vector: Tensor) -> Tensor:
-        return vector.clone() if self.model.is_scratch(vector) else vector
-
-
-def _is_vector(leaf: Any) -> bool:
-    """Whether a leaf is a tensor with elements; optimizers keep their step counts, which are not, on the CPU."""
-    return isinstance(leaf, Tensor) and leaf.ndim > 0

@@ -8,17 +8,20 @@ from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from inspect import cleandoc, isabstract
 
 import raycollab
+from raycollab.adapt import Action, AtTest, Detector
 from raycollab.aggregation import Aggregator, Product, Stack
 from raycollab.attacks.attack import KINDS
 from raycollab.attacks.base import Misbehaviour
 from raycollab.codecs import Codec
 from raycollab.data import Distortion, Partition, Source, Tokenizer
 from raycollab.errors import ConfigError
+from raycollab.fusion import Fusion
 from raycollab.learners import Learner
 from raycollab.meta import Episodes
 from raycollab.models import Adapter, Model
 from raycollab.modes import Durations, Mode
 from raycollab.population import Population
+from raycollab.privacy import Accountant
 from raycollab.recipe import import_named
 from raycollab.schedules import Schedule
 from raycollab.selection import Selection
@@ -47,6 +50,7 @@ class Kind:
 ALL_KINDS: dict[str, Kind] = {
     "tasks": Kind(Task, "task", "what is learned: the model, its loss and its metrics"),
     "models": Kind(Model, "a task's net", "the network of a task"),
+    "fusions": Kind(Fusion, "fusion of a Multimodal net", "how features of several modalities become one vector"),
     "augmentations": Kind(Augmentation, "augment of an image task", "other views of images, drawn in training"),
     "adapters": Kind(Adapter, "Adapted's adapter", "what learns inside a net that stays as it is"),
     "populations": Kind(Population, "agents", "who the agents are: named one by one, or one data set dealt out"),
@@ -56,8 +60,12 @@ ALL_KINDS: dict[str, Kind] = {
     "partitions": Kind(Partition, "a Split's partition", "who holds what of one data set"),
     "learners": Kind(Learner, "learner or learners", "how agents learn"),
     "aggregators": Kind(Aggregator, "chain", "how their updates become one: the one aggregator of a chain"),
+    "detectors": Kind(Detector, "a Watch's detector", "what tells that data has drifted"),
+    "actions": Kind(Action, "a Watch's actions", "what an agent does once its data has drifted"),
+    "at-test": Kind(AtTest, "Adapted's method, or predict's adapt", "what adapts to unlabelled examples in use"),
     "episodes": Kind(Episodes, "a meta-learner's tasks", "where small tasks come from"),
     "transforms": Kind(Transform, "chain", "left of the aggregator on each agent, right of it on the driver"),
+    "accountants": Kind(Accountant, "accountant of DPSGD and the like", "what epsilon is counted by"),
     "codecs": Kind(Codec, "upload or broadcast", "how vectors are written on the wire"),
     "modes": Kind(Mode, "mode", "which version agents start from, and whom a round waits for"),
     "durations": Kind(Durations, "a mode's durations", "how long agents take, as a mode simulates it"),
@@ -65,7 +73,8 @@ ALL_KINDS: dict[str, Kind] = {
     "selections": Kind(Selection, "select", "who takes part in a round"),
     "attacks": Kind(Misbehaviour, "attack.kind", "agents that misbehave, for testing a rule"),
 }
-_PACKAGES = ("data", "models", "tasks")  # their classes are not all names of raycollab itself
+# their classes are not all names of raycollab itself
+_PACKAGES = ("adapt", "data", "fusion", "models", "tasks", "privacy")
 
 
 @dataclass(frozen=True)

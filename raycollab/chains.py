@@ -1,7 +1,7 @@
 """A chain: transforms left of the aggregator run on each agent, those right of it on the driver."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -30,6 +30,22 @@ class Chain:
         if len(found) != 1:
             raise ConfigError(
                 f"chain: {len(found)} aggregators {found}; give exactly one, such as chain(ClipNorm(10.0), Mean())"
+            )
+        right = self.on_driver.transforms
+        if right and self.aggregator.several:
+            raise ConfigError(
+                f"chain: {type(self.aggregator).__name__} merges several models, and {right[0]!r} right of it would "
+                f"change the first alone; leave it out, or put it on the left"
+            )
+
+        alone = next((step for step in self.on_driver.transforms if step.together), None)
+        if alone is not None:
+            raise ConfigError(f"chain: {alone!r} is what agents do together: it belongs on the left of the aggregator")
+        shared = next((step for step in self.on_agent.transforms if step.together), None)
+        if shared is not None and not self.aggregator.weighs_equally:
+            raise ConfigError(
+                f"chain: {type(shared).__name__} counts on every update to weigh the same, and {self.aggregator!r} "
+                f"weighs them otherwise, or looks at single ones: take Mean('uniform') or a secure sum"
             )
 
     def bind(self, spec: ParamSpec) -> "Chain":
@@ -63,6 +79,10 @@ class Chain:
         """Scalars that the aggregator sends with the next round."""
         return self.aggregator.tells(state["aggregator"])
 
+    def ended(self, state: State) -> str:
+        """Why the aggregator may merge no further round; empty if it may."""
+        return self.aggregator.ended(state["aggregator"])
+
     def update(self, total: Partial, state: State, params: Tensor, *, seed: int) -> tuple[Update, State]:
         """Turn the total of a round into the update that the driver adds."""
         aggregate, aggregator = self.aggregator.update(
@@ -92,11 +112,12 @@ class Pipeline:
         """Apply each in order."""
         if not self.transforms:
             return update, state
-        delta, states = update.vectors[DELTA], []
+        delta, states, told = update.vectors[DELTA], [], dict(update.scalars)
         for index, transform in enumerate(self.transforms):
             delta, after = transform.update(delta, state[index], params, seed=derive_seed(seed, index))
             states.append(after)
-        return update.with_vectors(**{DELTA: delta}), states
+            told |= {name: max(value, told.get(name, value)) for name, value in transform.tells(after).items()}
+        return replace(update.with_vectors(**{DELTA: delta}), scalars=told), states
 
 
 def as_chain(steps: Chain | Step | Iterable[Step]) -> Chain:

@@ -14,7 +14,7 @@ import hashlib
 import json
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +33,7 @@ _CHECKPOINTS = "checkpoints"
 _TENSORS = "state.safetensors"
 _SEAL = "state.json"
 _LONGEST_NAME = 200  # file systems stop at 255 bytes
+Witness = Callable[[Storage], None]  # is shown the files of a checkpoint before it counts
 
 
 @dataclass(frozen=True)
@@ -136,15 +137,18 @@ class RunFolder:
         """Where the agents' states go between `begin_checkpoint` and `commit_checkpoint`; read by `agents_of`."""
         return self.storage.child(self._staging(round_index), "agents")
 
-    def commit_checkpoint(self, round_index: int, state: Tree, *, keep: int | None = None) -> None:
+    def commit_checkpoint(
+        self, round_index: int, state: Tree, *, keep: int | None = None, witness: Witness = lambda staged: None
+    ) -> None:
         """Make the driver's state and the agents' states that are there the checkpoint of this round, at once.
 
-        It replaces an older one of the same round. With `keep` it also prunes.
+        It replaces an older one of the same round. With `keep` it also prunes. A witness sees all files before.
         """
         staging, final, old = self._staging(round_index), _folder(round_index), _folder(round_index, ".old-")
         data, text = _sealed(state, round_index, f"the state of round {round_index}", inside=False)
         self.storage.write_bytes(f"{staging}/{_TENSORS}", data)
         self.storage.write_bytes(f"{staging}/{_SEAL}", text.encode())
+        witness(self.storage.child(staging))
         if staging != final:
             if self.storage.exists(final):  # a kill from here on leaves the old one to be found as .old-
                 self.storage.delete(old)
@@ -163,9 +167,9 @@ class RunFolder:
         A damaged one is skipped with a warning. Tensors come back on the CPU.
         """
         damages = []
-        for round_index in sorted(self._checkpoints(), reverse=True):
+        for round_index in reversed(self.checkpoints()):
             try:
-                state = self._load(round_index)
+                state = self.load_checkpoint(round_index)
             except RunFolderError as error:
                 damages.append(str(error))
             else:
@@ -178,11 +182,15 @@ class RunFolder:
 
     def agents_of(self, round_index: int) -> Storage:
         """Where the agents' states of a committed checkpoint are read, with `load_state`."""
-        return self.storage.child(self._folder_of(round_index), "agents")
+        return self.checkpoint_of(round_index).child("agents")
 
-    def write_tables(self, rounds: list[dict[str, Any]], agents: list[dict[str, Any]]) -> None:
-        """Write rounds.parquet and agents.parquet: columns in the order in which they come up, null where missing."""
-        for name, rows in (("rounds.parquet", rounds), ("agents.parquet", agents)):
+    def checkpoint_of(self, round_index: int) -> Storage:
+        """Where a committed checkpoint is."""
+        return self.storage.child(self._folder_of(round_index))
+
+    def write_tables(self, **tables: list[dict[str, Any]]) -> None:
+        """Write NAME.parquet for each table: columns in the order in which they come up, null where missing."""
+        for name, rows in ((f"{name}.parquet", rows) for name, rows in tables.items()):
             self.storage.write_bytes(name, parquet_of(rows, self.storage.child(name)))
 
     def _staging(self, round_index: int) -> str:
@@ -193,15 +201,16 @@ class RunFolder:
         final, old = _folder(round_index), _folder(round_index, ".old-")
         return old if not self.storage.exists(final) and self.storage.exists(old) else final
 
-    def _checkpoints(self) -> set[int]:
-        """The rounds with a committed checkpoint, whole or not."""
+    def checkpoints(self) -> list[int]:
+        """The rounds with a committed checkpoint, whole or not, in order."""
         names = [name.removeprefix(".old-") for name in self.storage.list_dirs(_CHECKPOINTS)]
         rounds = {int(name) for name in names if re.fullmatch(r"\d{6,}", name)}
         if self.storage.is_local:  # a rename made them, so a missing state.json is damage
-            return rounds
-        return {index for index in rounds if self.storage.exists(f"{_folder(index)}/{_SEAL}")}
+            return sorted(rounds)
+        return [index for index in sorted(rounds) if self.storage.exists(f"{_folder(index)}/{_SEAL}")]
 
-    def _load(self, round_index: int) -> Tree:
+    def load_checkpoint(self, round_index: int) -> Tree:
+        """Return the driver's state of one checkpoint; tensors come back on the CPU."""
         folder = self._folder_of(round_index)
         with _damaged(f"checkpoint {self.storage.child(folder)}", "it is skipped"):
             text = self.storage.read_bytes(f"{folder}/{_SEAL}").decode()
@@ -209,7 +218,7 @@ class RunFolder:
 
     def prune(self, round_index: int, *, keep: int) -> None:
         """Leave the newest `keep` of this round's checkpoint and those before it. Later rounds are not its business."""
-        kept = sorted(index for index in self._checkpoints() if index <= round_index)[-keep:]
+        kept = [index for index in self.checkpoints() if index <= round_index][-keep:]
         for name in self.storage.list_dirs(_CHECKPOINTS):
             match = re.fullmatch(r"(?:\.tmp-|\.old-)?(\d{6,})", name)
             folder, index = f"{_CHECKPOINTS}/{name}", int(match[1]) if match else round_index + 1

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
+from raycollab.audit_commands import OPTIONS as AUDIT_OPTIONS
+from raycollab.audit_commands import add_commands as audit_commands
 from raycollab.cluster_commands import OPTIONS as CLUSTER_OPTIONS
 from raycollab.cluster_commands import add_commands as cluster_commands
 from raycollab.cluster_commands import control_of, resume_options, submitted
@@ -16,6 +18,7 @@ from raycollab.model_commands import add_commands as model_commands
 
 _OPTIONS = (
     *("--help", "--version", "--print-config", "--address", "--out", "--all", "--resume", "--compare"),
+    *AUDIT_OPTIONS,
     *CLUSTER_OPTIONS,
     *MODEL_OPTIONS,
 )
@@ -103,6 +106,7 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
             "experiment", nargs="?", help="YAML file, a path or URI (default: the built-in digits experiment)"
         )
         look.add_argument("--address", help="Ray cluster to ask (default: $RAY_ADDRESS, or this machine)")
+    audit_commands(commands, add)
     resume_options(resume)
     cluster_commands(add)
     join = add("join", _join, "let an agent join a run after the round under way")

@@ -3,9 +3,10 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
-from raycollab.aggregation import Aggregator
+from raycollab.aggregation import Aggregator, Talk
 from raycollab.errors import Interrupted, QuorumError, UpdateError
 from raycollab.experiment import Plan
 from raycollab.interruption import Interruption
@@ -15,7 +16,7 @@ from raycollab.runtime.pool import Collected, Pool
 from raycollab.types import Assignment, Failure, Round
 
 # What the same agent raises again from the same vectors and seed; anything else may be the machine's fault.
-_CERTAIN = ("ConfigError", "DataError", "ModelError", "TaskMismatchError", "UpdateError")
+_CERTAIN = ("BudgetError", "ConfigError", "DataError", "ModelError", "TaskMismatchError", "UpdateError")
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,16 @@ class Collecting:
         pool: The hosts.
         rule: Merges what arrives.
         interruption: Says when to give up.
+        run: The number of the run's ledger.
     """
 
-    def __init__(self, plan: Plan, pool: Pool, rule: Aggregator, interruption: Interruption):
+    def __init__(self, plan: Plan, pool: Pool, rule: Aggregator, interruption: Interruption, run: str = ""):
         self._plan = plan
         self._pool = pool
         self._rule = rule
         self._interruption = interruption
+        self._side = rule.driver_side(run)
+        self._talk = Talk(lambda messages: {})
 
     def gather(self, draft: Callable[..., Round], roster: Roster, mode_state: Any, version: int) -> Gathered:
         """Run the agents of a round, again if too few answer or the aggregator cannot merge what they sent.
@@ -68,13 +72,13 @@ class Collecting:
             if collected.failures and policy.on_agent_failure == "stop":
                 why = first(collected.failures)
                 raise QuorumError(f"round {index}: {why}; the run ends because on_agent_failure='stop'")
-            lack = self._lack(collected, enough or len(assignments))
+            collected, lack = self._merged(collected, enough or len(assignments))
             if not lack:
                 return _gathered(collected, attempt + 1, mode_state, retried)
             retried += collected.failures
             before = assignments
             assignments, mode_state = self._plan.mode.assign(selected, mode_state, version=version, seed=seed)
-            certain = all(failure.error in _CERTAIN for failure in collected.failures) and assignments == before
+            certain = _is_certain(collected) and assignments == before
             if certain or attempt + 1 == policy.max_attempts:
                 break
         tried = f"the last of {attempt + 1} attempts" if attempt else "the first attempt"
@@ -84,19 +88,33 @@ class Collecting:
             f"{lack}{hopeless}; first failure: {first(retried)}"
         )
 
+    def exhausted(self, roster: Roster) -> str:
+        """Why there can be no further round, if privacy budgets leave too few agents; else empty."""
+        wanted = self._wanted(roster)
+        least = max(self._plan.failure.quorum(max(wanted, 1)), self._rule.min_updates)
+        if not roster.spent or wanted >= least:
+            return ""
+        left = f"{roster.size} of {len(roster.names)} agents have any left" if roster.size else "nobody has any left"
+        return f"privacy budgets are spent: {left}, and a round needs {least}"
+
+    def _wanted(self, roster: Roster) -> int:
+        """Agents of a round: all, or as many as are sampled and there are."""
+        per_round = self._plan.run.agents_per_round
+        everybody = per_round in (None, len(self._plan.names))
+        return roster.size if everybody or per_round is None else min(per_round, roster.size)
+
     def _selected(self, roster: Roster, index: int) -> tuple[list[str], int | None]:
         """Who is selected, and how many of them are enough; None for all that answer in time."""
         plan, run = self._plan, self._plan.run
-        everybody = run.agents_per_round in (None, len(plan.names))
-        wanted = roster.size if everybody else min(run.agents_per_round or roster.size, roster.size)
+        wanted = self._wanted(roster)
         least = max(plan.failure.quorum(wanted), self._rule.min_updates)
         candidates = roster.candidates(index, least)
         count = min(math.ceil(wanted * (1 + plan.mode.over_select) - 1e-9), len(candidates))
         selected = plan.select.select(candidates, count, round=index, seed=run.seed)
         return selected, wanted if count > wanted else None
 
-    def _lack(self, collected: Collected, asked: int) -> str:
-        """What a round lacks: updates, or updates that the aggregator can merge; empty for nothing."""
+    def _merged(self, collected: Collected, asked: int) -> tuple[Collected, str]:
+        """What the aggregator merges; and what it lacks: updates, or such as can be merged; empty for nothing."""
         policy, rule = self._plan.failure, self._rule
         needed, who = max(
             (policy.quorum(asked), f"min_agents={policy.min_agents:g}"),
@@ -104,13 +122,18 @@ class Collecting:
             key=lambda need: need[0],
         )
         if len(collected.reports) < needed:
-            return f"{who} needs {needed}"
+            return collected, f"{who} needs {needed}"
+        opened = self._side.finish(collected.total, [report.agent for report in collected.reports], self._talk)
+        collected = replace(collected, total=opened.total, loss=opened.loss, notes=opened.notes)
+        collected = _with(collected, opened.failures, self._talk)
+        if opened.lack:
+            return collected, opened.lack
         try:
             if collected.total is not None:
                 rule.check(collected.total)
         except UpdateError as error:
-            return str(error)
-        return ""
+            return collected, str(error)
+        return collected, ""
 
     def _run(
         self,
@@ -123,10 +146,27 @@ class Collecting:
         """Run assignments, those of each version together, oldest version first."""
         collected = Collected(None, (), (), 0, 0)
         for version in sorted({assignment.version for assignment in assignments}):
-            group = [replace(a, last_round=roster.memory.get(a.agent, 0)) for a in assignments if a.version == version]
+            group = [roster.assigned(each) for each in assignments if each.version == version]
             round = draft(attempt, version, group, len(assignments))
-            collected = collected.plus(self._pool.run(round, group, enough=enough, stop=self._interruption.overdue))
+            self._talk = Talk(partial(self._pool.ask, round=round))
+            round, lost = self._side.begin(round, roster.examples(round.agents), self._talk)
+            out = {failure.agent for failure in lost}
+            if group := [assignment for assignment in group if assignment.agent not in out]:
+                collected = collected.plus(self._pool.run(round, group, enough=enough, stop=self._interruption.overdue))
+            collected = _with(collected, lost, self._talk)
         return collected
+
+
+def _is_certain(collected: Collected) -> bool:
+    """Whether the same agents would bring the same again; a sum that did not open may the next time."""
+    unopened = collected.total is None and collected.reports
+    return not unopened and all(failure.error in _CERTAIN for failure in collected.failures)
+
+
+def _with(collected: Collected, failures: Sequence[Failure], talk: Talk) -> Collected:
+    """With more failures, and with the messages since the last time."""
+    up, down = talk.taken()
+    return collected.plus(Collected(None, (), tuple(failures), up, down))
 
 
 def _gathered(collected: Collected, attempts: int, mode_state: Any, retried: Sequence[Failure]) -> Gathered:

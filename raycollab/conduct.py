@@ -15,9 +15,10 @@ from raycollab.driver import Driver
 from raycollab.errors import Interrupted
 from raycollab.experiment import Plan
 from raycollab.interruption import Interruption
+from raycollab.journal import Tables
 from raycollab.models.origin import origin
 from raycollab.recipe import to_plain
-from raycollab.report import model_card
+from raycollab.report import modality_pictures, model_card
 from raycollab.result import Result, full_report
 from raycollab.runtime.packed_host import device
 from raycollab.runtime.ray_hosts import HostSpecs
@@ -87,12 +88,11 @@ def status(driver: Driver | None) -> dict[str, Any]:
 
 def _finish(driver: Driver, cards: Sequence[AgentCard], began: float) -> Result:
     folder, plan = driver.folder, driver.plan
-    rows = folder.rows()
-    agents = [agent for row in rows for agent in row["agent_rows"]]
-    history = [{name: value for name, value in row.items() if name != "agent_rows"} for row in rows]
+    tables = Tables.of(folder.rows())
+    history, agents, changes = tables.rounds, tables.agents, tables.changes
     metrics = driver.statistics.compute()
     seconds = time.time() - began
-    report = full_report(driver.statistics, agents, plan.task.primary)
+    report = full_report(driver.statistics, agents, plan.task.primary, history)
     card = model_card(
         name=folder.name,
         task=type(plan.task).__name__,
@@ -112,8 +112,10 @@ def _finish(driver: Driver, cards: Sequence[AgentCard], began: float) -> Result:
         "reader": to_plain(driver.shared_set.reader()),
     }
     save_model(folder.storage.child("model"), plan.task, driver.module(), card=card, facts=facts)
-    folder.write_tables(history, agents)
+    folder.write_tables(rounds=history, agents=agents, **({"changes": changes} if changes else {}))
     folder.write_text("report.txt", report + "\n")
+    for picture, content in modality_pictures(driver.statistics, agents).items():
+        folder.storage.write_bytes(picture, content)
     summary = {
         "metrics": metrics,
         "seconds": seconds,
@@ -122,6 +124,7 @@ def _finish(driver: Driver, cards: Sequence[AgentCard], began: float) -> Result:
         "seed": plan.run.seed,
         "rejoined_fresh": driver.roster.rejoined,
     }
+    driver.books.ended(driver.stop_reason)
     folder.write_json("result.json", {**summary, "stop_reason": driver.stop_reason})
     return Result(
         folder.path,
@@ -133,6 +136,7 @@ def _finish(driver: Driver, cards: Sequence[AgentCard], began: float) -> Result:
         driver.stop_reason,
         seconds,
         driver.private,
+        changes,
     )
 
 

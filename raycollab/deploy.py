@@ -7,8 +7,6 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
@@ -21,7 +19,7 @@ from raycollab.misfit import described, explained, input_names, inputs_of
 from raycollab.own_part import OwnPart
 from raycollab.recipe import from_plain, to_plain
 from raycollab.storage import Storage
-from raycollab.task import Adapts, Task
+from raycollab.task import Adapts, AdaptsAtTest, Task
 from raycollab.types import Batch
 
 AS_IT_IS = Parquet("data.parquet")  # no shapes, no scaling
@@ -56,12 +54,18 @@ class TrainedModel:
         reader = replace(_in_format(self.reader, data), path=data, columns=columns, label=label, bad_rows=bad_rows)
         return replace(reader, categories=categories, text=text, shapes=shapes)
 
-    def predict(self, columns: Mapping[str, Tensor | np.ndarray]) -> dict[str, Tensor]:
+    def predict(
+        self, columns: Mapping[str, Tensor | np.ndarray], adapt: AdaptsAtTest | None = None
+    ) -> dict[str, Tensor]:
         """Predictions for all rows of these columns: names to [n] or [n, c].
 
         Arrays of float64, numpy's default, are taken as what the model computes in.
 
-        Raises: DataError if a column is missing or the model cannot be given it.
+        Args:
+            columns: What the model is given, by name.
+            adapt: Adapts a copy of the model to these rows, batch by batch and without labels, such as
+                rc.adapt.Tent(); None uses the model as it is.
+        Raises: DataError if a column is missing or the model cannot be given it; ModelError if it cannot adapt.
         """
         given = self._tensors(columns)
         inputs = inputs_of(self.task, given)
@@ -69,9 +73,9 @@ class TrainedModel:
         are_bytes = any(column.dtype == torch.uint8 for column in inputs.values())
         scaled = f", bytes divided by {self.reader.scale or 255.0:g}" if are_bytes else ""
         outputs: dict[str, list[Tensor]] = {}
-        with torch.inference_mode(), explained(DataError, what, f"give it as in training{scaled}"):
-            for batch in _batches(given):
-                for name, values in self.task.predict(self.module, batch).items():
+        with torch.no_grad(), explained(DataError, what, f"give it as in training{scaled}"):
+            for batch, module in self._over(_batches(given), adapt):
+                for name, values in self.task.predict(module, batch).items():
                     outputs.setdefault(name, []).append(values)
         return {name: torch.cat(parts) for name, parts in outputs.items()}
 
@@ -104,9 +108,10 @@ class TrainedModel:
                 f"predict: got a {type(columns).__name__}, and needs columns by name: "
                 f"{{{needed or 'NAME'!r}: ...}} of {self._needed()}"
             )
-        for name in input_names(self.task):
-            if name not in columns:
-                raise DataError(f"predict: no column {name!r}; there are: {', '.join(columns)}; give {self._needed()}")
+        names = input_names(self.task)
+        absent = [name for name in names if name not in columns]
+        if absent and (self.task.needs_all_inputs or absent == list(names)):
+            raise DataError(f"predict: no column {absent[0]!r}; there are: {', '.join(columns)}; give {self._needed()}")
         dtype = self._dtype()
         tensors = {name: _tensor(name, column) for name, column in columns.items()}
         return {name: t.to(dtype) if t.dtype == torch.float64 else t for name, t in tensors.items()}
@@ -123,15 +128,26 @@ class TrainedModel:
         dtype = str(self._dtype()).removeprefix("torch.")
         return f"column {name!r} ({dtype} [n, {', '.join(map(str, shape)) if shape else '...'}])"
 
-    def evaluate(self, source: Source) -> Statistics:
-        """Statistics over a labelled source.
+    def evaluate(self, source: Source, adapt: AdaptsAtTest | None = None) -> Statistics:
+        """Statistics over a labelled source, with `adapt` as in `predict`.
 
         Raises: DataError if the source does not fit the task.
         """
         columns = source.read()
         good = self.task.check(columns, source.describe())
         shard = Shard({name: column[good] for name, column in columns.items()}, val_fraction=0.0, seed=0)
-        return self.task.evaluate(self.module, shard.batches("train", _BATCH, seed=None))
+        batches = shard.batches("train", _BATCH, seed=None)
+        if adapt is None:
+            return self.task.evaluate(self.module, batches)
+        with torch.no_grad():
+            found = [self.task.statistics(module, batch) for batch, module in self._over(batches, adapt)]
+        return sum(found, Statistics.empty())
+
+    def _over(self, batches: Iterable[Batch], adapt: AdaptsAtTest | None) -> Iterable[tuple[Batch, nn.Module]]:
+        """Each batch with the module for it."""
+        if adapt is None:
+            return ((batch, self.module) for batch in batches)
+        return adapt.over(self.task, self.module, batches)
 
 
 def save_model(storage: Storage, task: Task, module: nn.Module, *, card: str, facts: Mapping[str, Any]) -> None:
@@ -213,30 +229,6 @@ def own_test(path: str, agent: str, trusted: tuple[str, ...]) -> Source | None:
     return test
 
 
-def predict_file(model: TrainedModel, data: str, out: str) -> int:
-    """Predict every row of a file and write the predictions as Parquet; returns the number of rows.
-
-    Args:
-        model: The model.
-        data: Parquet, Arrow, CSV or JSON-lines file with the task's input columns.
-        out: Path of the file to write.
-    Raises: DataError if the file cannot be read, lacks a column or holds NaN.
-    """
-    columns = model.source(data, labelled=False).read()
-    _refuse_non_finite(columns, data)
-    predictions = model.predict(columns)
-    arrays = {
-        name: values.numpy() if values.ndim == 1 else list(values.numpy()) if values.ndim == 2 else values.tolist()
-        for name, values in predictions.items()
-    }
-    table = pa.table(arrays)
-    storage, slash, name = out.rpartition("/")
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    Storage(storage or slash or ".").write_bytes(name, sink.getvalue().to_pybytes())
-    return int(table.num_rows)
-
-
 def _in_format(reader: Table, path: str) -> Table:
     """The settings of a reader for files in the format that a name ends with; its own format if that says nothing."""
     kind = next((each for each in (Parquet, Arrow, CSV, JSONLines) if path.endswith(each.suffixes)), type(reader))
@@ -254,16 +246,6 @@ def _tensor(name: str, column: Tensor | np.ndarray) -> Tensor:
             f"predict: column {name!r} ({kind}) holds no numbers, and a model takes nothing else; leave it out, or "
             f"turn it into numbers as in training"
         ) from error
-
-
-def _refuse_non_finite(columns: Mapping[str, Tensor], where: str) -> None:
-    for name, column in columns.items():
-        bad = ~torch.isfinite(column)[:, None].flatten(1).all(1) if column.is_floating_point() else torch.zeros(0)
-        if bool(bad.any()):
-            raise DataError(
-                f"{where}: row {int(bad.nonzero()[0])} of column {name!r} holds NaN or infinity ({int(bad.sum())} such "
-                f"rows), for which no prediction means anything; fill or drop them"
-            )
 
 
 def _batches(columns: Mapping[str, Tensor]) -> Iterable[Batch]:

@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
-from raycollab.agent import Agent, Offer
+from raycollab.agent import Agent
 from raycollab.beginning import take_over
+from raycollab.bookkeeping import Bookkeeping
 from raycollab.checkpoint import RunFolder
 from raycollab.collecting import Collecting, Gathered
 from raycollab.determinism import fixed_threads
@@ -16,11 +17,13 @@ from raycollab.durability import Durability
 from raycollab.errors import Interrupted, QuorumError, RunFolderError
 from raycollab.evaluation import Vectors, merged, own_scores, unshared
 from raycollab.experiment import Plan
+from raycollab.first_vectors import first_vectors
+from raycollab.guard import Guard
 from raycollab.interruption import Interruption
-from raycollab.journal import Journal
 from raycollab.membership import Membership
 from raycollab.metrics import Statistics
-from raycollab.report import first, rejoined
+from raycollab.offer import Offer
+from raycollab.report import first, round_notes
 from raycollab.roster import Roster
 from raycollab.runtime.pool import Collected, Pool
 from raycollab.runtime.session import build_model
@@ -29,8 +32,6 @@ from raycollab.spec import BUFFERS, PARAMS
 from raycollab.stopping import Stopping
 from raycollab.types import AgentCard, Assignment, Failure, Round, RoundReport, Update
 from raycollab.validation import Validation, weighed
-
-_TRIES = 2  # at the last checkpoint: a host may die while it stores
 
 
 class Driver:
@@ -51,24 +52,23 @@ class Driver:
         self.folder = folder
         self._pool = pool
         self._model = build_model(plan.task, plan.exchange, plan.run.seed, device, start=plan.run.start)
-        params, buffers = self._model.read().cpu(), self._model.read_buffers().cpu()
-        start = {PARAMS: params, BUFFERS: buffers, **{name: torch.zeros_like(params) for name in plan.needs}}
-        self._versions: dict[int, Vectors] = {0: start}
+        self._versions: dict[int, Vectors] = {0: first_vectors(plan, self._model)}
         self._chain = plan.chain.bind(self._model.spec)
-        self._chain_state = self._chain.init(params)
+        self._chain_state = self._chain.init(self._versions[0][PARAMS])
         self._mode_state = plan.mode.init()
-        self.roster = Roster(plan.names, plan.failure)
+        self.roster = Roster(plan.names, plan.failure, Guard(plan.run, plan.task.primary))
         self.interruption = interruption or Interruption()
-        self._collecting = Collecting(plan, pool, self._chain.aggregator, self.interruption)
-        self._durability = Durability(folder, plan.checkpoint, pool)
-        self._journal = Journal(folder)
+        self.books = Bookkeeping(folder, plan.ledger, plan.keys)
+        self._collecting = Collecting(plan, pool, self._chain.aggregator, self.interruption, self.books.run)
+        self._durability = Durability(folder, plan.checkpoint, pool, self.books.witness)
         self._validation: Validation | None = None  # what the rule judges merges by, if it does
         self._stopping = Stopping(plan.run, plan.task.primary)
         self.version = 0
         self.stop_reason = ""
         self._notes: list[str] = []  # on what happened between rounds
         self.statistics = Statistics.empty()  # of the newest evaluation on the shared set
-        self.offer = Offer(plan.task.fingerprint(self._model.spec), self._model.spec)
+        fingerprint = plan.task.fingerprint(self._model.spec)
+        self.offer = Offer(fingerprint, self._model.spec, self.books.run, plan.checkpoint.updates)
         self._membership = Membership(plan, pool, self.roster, self._chain.aggregator, self.offer)
 
     @property
@@ -101,15 +101,16 @@ class Driver:
         plan = self.plan
         self.shared_set = SharedSet(plan.test, plan.task, self._model.device)
         self.shared_set.check_metrics(plan.run.target, self.module())
-        source = self._chain.aggregator.validates_on()
-        if source is not None:
-            self._validation = Validation(source, plan.task, self._model, self.shared_set, plan.run.seed)
+        if (source := self._chain.aggregator.validates_on()) is not None:
+            hosts = self._pool.judge if self._chain.aggregator.validates_on_hosts() else None
+            self._validation = Validation(source, plan.task, self._model, self.shared_set, plan.run.seed, hosts)
+        self._pool.notary = self.books.notary(self.offer.fingerprint.digest())
         cards = self.roster.admit(self._pool.open(self.offer))
-        cards += self._restore()
+        cards += self._restore(cards)
         if plan.run.start is not None and not self.version:
             self._notes.append(take_over(self._model.module, plan.run.start))
         if not self.version:
-            self._notes += unshared(self._model.private_params, plan.run)
+            self._notes += unshared(self._model.private_params, plan.run, plan.models)
         return cards
 
     def rounds(self) -> Iterator[RoundReport]:
@@ -133,13 +134,8 @@ class Driver:
 
         Raises: RunFolderError if it cannot be written.
         """
-        notes = [*self._durability.settle(), *self._journal.flush()]
-        for _ in range(_TRIES if self.version else 0):
-            if self._durability.round != self.version:
-                notes += self._checkpoint()
-        if self.version and self._durability.round != self.version:
-            raise RunFolderError("; ".join(notes))
-        return notes
+        notes = [*self._durability.settle(), *self.books.flush()]
+        return self._durability.finish(self.version, self._begin_checkpoint, notes)
 
     def add_agent(self, agent: Agent) -> AgentCard:
         """Let an agent join between rounds, from the newest vectors on; it is durable when this returns.
@@ -147,6 +143,7 @@ class Driver:
         Raises: See Membership.join.
         """
         card = self._membership.join(agent)
+        self.books.joined(card, self.version)
         self._notes += [f"{agent.name} joined after round {self.version}", *self._checkpoint()]
         return card
 
@@ -156,6 +153,7 @@ class Driver:
         Raises: See Membership.leave.
         """
         self._membership.leave(name)
+        self.books.left(name, self.version)
         self._notes += [f"{name} left after round {self.version}", *self._checkpoint()]
 
     def _round(self) -> RoundReport:
@@ -165,9 +163,10 @@ class Driver:
     def _step(self) -> RoundReport:
         started, index = time.perf_counter(), self.version + 1
         gathered = self._collecting.gather(self._draft, self.roster, self._mode_state, self.version)
-        collected = gathered.collected
-        aggregate, chain_state = self._aggregate(index, collected)
+        aggregate, chain_state = self._aggregate(index, gathered.collected)
+        collected = replace(gathered.collected, reports=weighed(gathered.collected.reports, aggregate))
         vectors = merged(self.vectors, aggregate, index)
+        judging = self._validation.news() if self._validation else []
         failures = self._commit(vectors, chain_state, gathered)
         report = RoundReport(
             index=index,
@@ -176,28 +175,35 @@ class Driver:
             seconds=0.0,
             bytes_up=collected.bytes_up,
             bytes_down=collected.bytes_down,
-            agents=weighed(collected.reports, aggregate),
+            agents=collected.reports,
             failures=tuple(failures),
             attempts=gathered.attempts,
             retried=gathered.retried,
-            notes=tuple(self._told(collected)),
+            notes=(*self._notes, *collected.notes, *round_notes(collected.reports, index), *judging),
         )
-        if index % self.plan.run.eval_every == 0 or index >= self.plan.run.num_rounds:
+        self._notes = []
+        if index % self.plan.run.eval_every == 0 or index >= self.plan.run.num_rounds or self._exhausted():
             report = self._evaluated(report)
-        report = replace(report, stop_reason=self.stop_reason, seconds=time.perf_counter() - started)
-        return self._keep(report)
+        return self._keep(replace(report, stop_reason=self.stop_reason, seconds=time.perf_counter() - started))
+
+    def _exhausted(self) -> str:
+        """Why there is no further round, whatever the scores on the shared set; else empty."""
+        harm = self.roster.guard.reason()
+        return harm or self._collecting.exhausted(self.roster) or self._chain.ended(self._chain_state)
 
     def _draft(self, attempt: int, version: int, group: Sequence[Assignment], count: int) -> Round:
         """What is broadcast to the agents that start from a version; `count` are asked in all."""
+        told, index = {**self._stopping.tells(), **self._chain.tells(self._chain_state)}, self.version + 1
         return Round(
-            index=self.version + 1,
+            index=index,
             seed=self.plan.run.seed,
             base_version=version,
             vectors=self._versions[version],
-            scalars={"participation": count / self.roster.size, **self._chain.tells(self._chain_state)},
+            scalars={**told, **self.roster.shares(index, count)},
             fingerprint=self.offer.fingerprint.digest(),
             attempt=attempt,
             agents=tuple(assignment.agent for assignment in group),
+            ledger=self.books.head,
         )
 
     def _aggregate(self, index: int, collected: Collected) -> tuple[Update, Any]:
@@ -216,11 +222,6 @@ class Driver:
         self._chain_state, self._mode_state = chain_state, gathered.mode_state
         return self.roster.committed(self.version, gathered.collected.reports, gathered.collected.failures)
 
-    def _told(self, collected: Collected) -> list[str]:
-        """Notes on what happened since the last round, and on agents that came back without their memory."""
-        since, self._notes = self._notes, []
-        return [*since, *rejoined(collected.reports)]
-
     def _evaluated(self, report: RoundReport) -> RoundReport:
         """Score the committed model on the shared set and on its agents' own data; decide whether to stop."""
         self.statistics = self.shared_set.score(self.module())
@@ -229,13 +230,14 @@ class Driver:
         newest = replace(self._draft(0, self.version, (), 0), index=self.version)
         report = own_scores(report, self._pool.validate(newest, names))
         self._stopping.observe(metrics)
-        self.stop_reason = self._stopping.reason(self.version, metrics)
-        return replace(report, metrics=metrics, statistics=self.statistics)
+        notes = (*report.notes, *self.roster.guard.observe(report.own_metrics))
+        self.stop_reason = self._stopping.reason(self.version, metrics) or self._exhausted()
+        return replace(report, metrics=metrics, statistics=self.statistics, notes=notes)
 
     def _keep(self, report: RoundReport) -> RoundReport:
         """Journal the round; begin to make it durable if it is due, and wait for that if it is the last."""
         report = replace(report, notes=(*report.notes, *self._durability.news()))
-        notes = self._journal.append(report)
+        notes = self.books.append(report, self.vectors)
         last = bool(self.stop_reason)
         if last or (self._durability.due(self.version) and not notes):
             notes += self._checkpoint() if last else self._begin_checkpoint()
@@ -260,10 +262,11 @@ class Driver:
             "stopping": self._stopping.state_dict(),
             "statistics": self.statistics.to_plain(),
             "spec": self.offer.spec.digest(),
+            "ledger": self.books.head,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a state.
+        """Continue from a state; whether to stop is decided anew, as the target or num_rounds may be others now.
 
         Raises: RunFolderError if it is of another model.
         """
@@ -272,20 +275,18 @@ class Driver:
                 f"{self.folder.path}: the checkpoint is of a model with other parameters; "
                 f"resume with the experiment that wrote it"
             )
-        self.version = state["version"]
+        self.version, self.statistics = state["version"], Statistics.from_plain(state["statistics"])
         self._versions = {int(version): vectors for version, vectors in state["vectors"].items()}
         self._chain_state, self._mode_state = state["chain"], state["mode"]
         self.roster.load_state_dict(state["roster"])
         self._stopping.load_state_dict(state["stopping"])
-        self.statistics = Statistics.from_plain(state["statistics"])
-        # decided anew: the target, the patience and num_rounds may be others now
-        self.stop_reason = self._stopping.reason(self.version, self.statistics.compute())
+        self.stop_reason = self._stopping.reason(self.version, self.statistics.compute()) or self._exhausted()
 
-    def _restore(self) -> list[AgentCard]:
-        """Go on from the newest checkpoint; returns the cards of the agents that had joined by then."""
+    def _restore(self, first: Sequence[AgentCard]) -> list[AgentCard]:
+        """Go on from the newest checkpoint; returns the cards of the agents that had joined the first by then."""
         found = self.folder.latest_checkpoint()
         if found is None:
-            self.folder.truncate(0)
+            self.books.begin(self.offer.fingerprint, first, self.vectors)
             return []
         index, state = found
         cards = self._membership.rejoin(state["roster"]["joined"].values())
@@ -295,5 +296,5 @@ class Driver:
             self.folder.agents_of(index), [name for name in self.roster.names if self.roster.is_ready(name)]
         )
         self._durability.restored(index)
-        self.folder.truncate(index)
+        self.books.restored(index, state.get("ledger", ""), self.vectors, [*first, *cards])
         return cards

@@ -1,15 +1,19 @@
 """Checkpoints that are written while the rounds go on."""
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from raycollab.checkpoint import RunFolder, copy_state
 from raycollab.config import CheckpointConfig
 from raycollab.errors import RunFolderError
 from raycollab.runtime.pool import Pool
+from raycollab.storage import Storage
 from raycollab.types import Failure
+
+_TRIES = 2  # at the last checkpoint
 
 
 class Durability:
@@ -21,13 +25,21 @@ class Durability:
         folder: Where the run is kept.
         config: How often, and how many stay.
         pool: The hosts, which store what their agents remember.
+        witness: Told of a checkpoint's round, and shown its files, before it counts.
     """
 
-    def __init__(self, folder: RunFolder, config: CheckpointConfig, pool: Pool):
+    def __init__(
+        self,
+        folder: RunFolder,
+        config: CheckpointConfig,
+        pool: Pool,
+        witness: Callable[[int, Storage], None] = lambda version, staged: None,
+    ):
         self.round: int | None = None  # of the newest durable state
         self._folder = folder
         self._config = config
         self._pool = pool
+        self._witness = witness
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: tuple[int, Future[list[Failure]]] | None = None
         self._begun_at = time.monotonic()
@@ -67,7 +79,7 @@ class Durability:
             if before is not None:
                 for failure in failures:
                     copy_state(self._folder.agents_of(before), storage, failure.agent)
-            self._folder.commit_checkpoint(version, dict(state))
+            self._folder.commit_checkpoint(version, dict(state), witness=partial(self._witness, version))
             return [failure for failure in failures if failure.agent in ready]
 
         self._writing = version, self._writer.submit(write)
@@ -92,6 +104,22 @@ class Durability:
             self._folder.prune(version, keep=self._config.keep)
         except RunFolderError as error:
             notes.append(f"older checkpoints stay: {error}")
+        return notes
+
+    def finish(self, version: int, begin: Callable[[], list[str]], notes: list[str]) -> list[str]:
+        """Make a round durable, if it is not; returns what is to be said, after these notes.
+
+        Args:
+            version: The round.
+            begin: Begins its checkpoint; it is tried twice, as a host may die while it stores.
+            notes: What was said before.
+        Raises: RunFolderError if it cannot be written.
+        """
+        for _ in range(_TRIES if version else 0):
+            if self.round != version:
+                notes = [*notes, *begin(), *self.settle()]
+        if version and self.round != version:
+            raise RunFolderError("; ".join(notes))
         return notes
 
     def _given_up(self, version: int, error: RunFolderError) -> str:

@@ -6,6 +6,7 @@
     |-- ModelError           a model does not fit its task, its stored weights or the exchange
     |-- TaskMismatchError    a party was offered a task that it did not approve
     |-- UpdateError          an update failed its checks and was kept out of the sum
+    |-- BudgetError          a privacy budget does not suffice for what was asked
     |-- RoundStopped         an agent was told to stop in the middle of its local steps
     |-- QuorumError          fewer agents answered than a round needs, or with nothing that can be merged
     |-- ResourceError        the cluster lacks what ScalingConfig asks for
@@ -39,6 +40,10 @@ class TaskMismatchError(RaycollabError):
 
 class UpdateError(RaycollabError):
     """An update failed its checks and was kept out of the sum."""
+
+
+class BudgetError(RaycollabError):
+    """A privacy budget does not suffice for what was asked."""
 
 
 class RoundStopped(RaycollabError):

@@ -38,17 +38,30 @@ def own_scores(report: RoundReport, outcomes: Mapping[str, OwnScores | Failure])
         report,
         own_metrics={name: each.validation.compute() for name, each in scores.items()},
         own_test={name: each.test.compute() for name, each in scores.items()},
+        personal_metrics={name: each.personal_validation.compute() for name, each in scores.items()},
+        personal_test={name: each.personal_test.compute() for name, each in scores.items()},
         notes=(*report.notes, *failed),
     )
 
 
-def unshared(private: Sequence[str], run: RunConfig) -> list[str]:
-    """What the scores on the shared test set are not worth where parameters are private; nothing where none is."""
+def unshared(private: Sequence[str], run: RunConfig, models: Sequence[str] = ()) -> list[str]:
+    """What the scores on the shared test set are not worth where parameters are private, or models are several.
+
+    Args:
+        private: Names of what is not exchanged.
+        run: What goes by those scores.
+        models: Further common models, beside the first.
+    """
+    several = [
+        f"{len(models) + 1} common models: the scores on the shared test set, and the saved model, are the first one; "
+        f"each agent's own scores are those of the one that it chose"
+    ]
     if not private:
-        return []
+        return several if models else []
     watched = [f"run.{name}" for name in ("target", "patience") if getattr(run, name) is not None]
     too = f", and {' and '.join(watched)} go by them" if watched else ""
     return [
+        *(several if models else []),
         f"not exchanged: {listed(private)}: the scores on the shared test set are with their initial values, which "
-        f"nobody trains{too}; see the agents' own, on their validation rows and test sets (Agent.test)"
+        f"nobody trains{too}; see the agents' own, on their validation rows and test sets (Agent.test)",
     ]

@@ -27,6 +27,7 @@ _RULES = (
     "models",
     "data",
     "learners",
+    "adapt",
     "aggregation",
     "transforms",
     "modes",
@@ -34,6 +35,7 @@ _RULES = (
     "selection",
     "codecs",
     "population",
+    "privacy",
 )  # short class names
 
 

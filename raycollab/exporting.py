@@ -8,7 +8,6 @@ from typing import Any
 
 import yaml
 
-from raycollab.config import require
 from raycollab.data import Shard
 from raycollab.deploy import TrainedModel, load_model, save_model
 from raycollab.errors import ConfigError, ModelError, RunFolderError
@@ -17,6 +16,7 @@ from raycollab.onnx_export import export_onnx
 from raycollab.own_part import OwnPart
 from raycollab.places import find_folder
 from raycollab.recipe import from_plain, to_plain
+from raycollab.settings import require
 from raycollab.storage import Storage
 from raycollab.task import Task
 

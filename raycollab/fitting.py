@@ -17,11 +17,12 @@ from raycollab.checkpoint import RunFolder
 from raycollab.codecs import Codec
 from raycollab.conduct import Event, conduct
 from raycollab.config import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from raycollab.continuation import changed_settings
 from raycollab.data import Source
 from raycollab.driver import Driver
 from raycollab.episode_speed import decided
 from raycollab.errors import ConfigError, ResourceError, RunFolderError
-from raycollab.experiment import Experiment, changed_settings
+from raycollab.experiment import Experiment
 from raycollab.modes import Mode, Synchronous
 from raycollab.on_ray import ray_events
 from raycollab.params import Exchange
@@ -161,8 +162,8 @@ def _resumed_folder(experiment: Experiment, path: str) -> RunFolder:
         listed = "\n".join(f"  {change}" for change in changes)
         raise RunFolderError(
             f"{folder.path}: the experiment is not the one that this folder holds:\n{listed}\n"
-            f"Resume it as it was, or start a new run. Only run.num_rounds, target, patience and eval_every, "
-            f"scaling, failure and checkpoint may change"
+            f"Resume it as it was, or start a new run. Only run.num_rounds, target, patience, eval_every and max_harm, "
+            f"scaling, failure and checkpoint, but for its ledger and updates, may change"
         )
     after["run"] |= {name: before["run"][name] for name in ("name", "dir")}
     if after != before:  # so that it can be resumed again as it goes on now

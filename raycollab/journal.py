@@ -1,10 +1,15 @@
 """What the journal says of a round."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import isnan
 from typing import Any
 
 from raycollab.checkpoint import RunFolder
 from raycollab.errors import RunFolderError
-from raycollab.types import RoundReport
+from raycollab.types import EPSILON, PARTY_EPSILON, RoundReport
+
+_WORTHS = ("contribution", "standing", "alike")
 
 
 class Journal:
@@ -37,8 +42,25 @@ class Journal:
         return []
 
 
+@dataclass(frozen=True)
+class Tables:
+    """A run as tables: a row per round, one per agent and round, and one for whatever an agent changed of itself."""
+
+    rounds: list[dict[str, Any]]
+    agents: list[dict[str, Any]]
+    changes: list[dict[str, Any]]
+
+    @classmethod
+    def of(cls, rows: Sequence[Mapping[str, Any]]) -> "Tables":
+        """Those that the journal's rows make."""
+        inner = ("agent_rows", "change_rows")
+        rounds = [{name: value for name, value in row.items() if name not in inner} for row in rows]
+        agents, changes = ([each for row in rows for each in row.get(name, ())] for name in inner)
+        return cls(rounds, agents, changes)
+
+
 def journal_row(report: RoundReport) -> dict[str, Any]:
-    """A round as plain data: the row of rounds.parquet, with the rows of agents.parquet inside."""
+    """A round as plain data: the row of rounds.parquet, with those of the other tables inside."""
     agents = [
         {
             "agent": agent.agent,
@@ -52,14 +74,23 @@ def journal_row(report: RoundReport) -> dict[str, Any]:
             "fresh": agent.fresh,
             "failure": "",
             "decision": "",
+            **{name: value for name in (EPSILON, PARTY_EPSILON, *_WORTHS) if not isnan(value := getattr(agent, name))},
+            **({} if isnan(agent.drift) else {"drift": agent.drift}),
             **{f"val_{name}": value for name, value in report.own_metrics.get(agent.agent, {}).items()},
             **{f"test_{name}": value for name, value in report.own_test.get(agent.agent, {}).items()},
+            **{f"personal_val_{name}": value for name, value in report.personal_metrics.get(agent.agent, {}).items()},
+            **{f"personal_test_{name}": value for name, value in report.personal_test.get(agent.agent, {}).items()},
         }
         for agent in report.agents
     ]
     rows = [
         {"agent": f.agent, "round": report.index, "failure": f"{f.error}: {f.message}", "decision": f.decision}
         for f in (*report.retried, *report.failures)
+    ]
+    changes = [
+        {"round": report.index, "agent": agent.agent, **asdict(change)}
+        for agent in report.agents
+        for change in agent.changes
     ]
     return {
         "round": report.index,
@@ -74,4 +105,5 @@ def journal_row(report: RoundReport) -> dict[str, Any]:
         "notes": "; ".join(report.notes),
         "stop_reason": report.stop_reason,
         "agent_rows": agents + rows,
+        **({"change_rows": changes} if changes else {}),
     }

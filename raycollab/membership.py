@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from raycollab.agent import Agent, Offer
+from raycollab.agent import Agent
 from raycollab.aggregation import Aggregator
 from raycollab.by_name import listed
 from raycollab.errors import ConfigError
 from raycollab.experiment import Plan
+from raycollab.offer import Offer
 from raycollab.recipe import from_plain, packages, to_plain
 from raycollab.report import start_error
 from raycollab.roster import Roster
@@ -73,9 +74,14 @@ class Membership:
         return [self._opened(agent, slot) for agent, slot in made]
 
     def _opened(self, agent: Agent, slot: int) -> AgentCard:
+        if self._plan.keys and agent.key is None:
+            raise ConfigError(
+                f"agent {agent.name!r} has no key, and the others of this run sign what they send: give it its "
+                f"Agent.key, made by `raycollab keys new NAME`"
+            )
         learner = agent.learner
         lacking = sorted(set(self._rule.needs) - set(learner.sends))
-        lacking += sorted(set(learner.needs) - set(self._plan.needs))
+        lacking += sorted({*learner.needs, *learner.models} - {*self._plan.needs, *self._plan.models})
         if lacking:
             raise ConfigError(
                 f"agent {agent.name!r}: {type(learner).__name__} does not fit this run, which lacks {lacking}; "

@@ -5,7 +5,9 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 
-OPTIONS = ("--data", "--out", "--trust", "--format", "--merged", "--separate", "--agent")
+from raycollab.errors import ConfigError
+
+OPTIONS = ("--data", "--out", "--trust", "--format", "--merged", "--separate", "--agent", "--local-only")
 
 
 def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
@@ -14,6 +16,9 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     evaluate.add_argument("run", help="run folder, or its model/ folder")
     evaluate.add_argument(
         "--data", help="labelled Parquet, Arrow, CSV or JSON-lines file (default: the test set, an agent's own if any)"
+    )
+    evaluate.add_argument(
+        "--local-only", action="store_true", help="let each agent learn alone, once, and show it beside the others"
     )
     predict = add("predict", _predict, "predict the rows of a file with a trained model")
     predict.add_argument("run", help="run folder, or its model/ folder")
@@ -39,12 +44,20 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
 def _evaluate(command: argparse.Namespace, overrides: list[str]) -> int:
     del overrides
     deploy, agent, trusted = import_module("raycollab.deploy"), command.agent, tuple(command.trust)
+    if command.local_only and (agent is not None or command.data is not None):
+        raise ConfigError("evaluate --local-only compares all agents of a run; leave --agent and --data away")
     model = deploy.load_model(command.run, agent=agent, trusted=trusted)
     own = deploy.own_test(command.run, agent, trusted) if agent is not None and command.data is None else None
     read_run = import_module("raycollab.experiment_file").read_run
     source = model.source(command.data) if command.data is not None else own or read_run(command.run).test
     report = import_module("raycollab.result").statistics_report(model.evaluate(source))
     sys.stdout.write(f"{report}\n")
+    if agent is None and command.data is None:
+        comparing = import_module("raycollab.comparing")
+        if command.local_only:
+            comparing.run_alone(command.run)
+        agents = comparing.side_by_side(command.run, model.task.primary)
+        sys.stdout.write(f"\n{agents}\n" if agents else "")
     return 0
 
 
@@ -52,7 +65,7 @@ def _predict(command: argparse.Namespace, overrides: list[str]) -> int:
     del overrides
     deploy = import_module("raycollab.deploy")
     model = deploy.load_model(command.run, agent=command.agent, trusted=tuple(command.trust))
-    count = deploy.predict_file(model, command.data, command.out)
+    count = import_module("raycollab.predicting").predict_file(model, command.data, command.out)
     sys.stdout.write(f"{count:,} predictions written to {command.out}\n")
     return 0
 

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from raycollab.config import require
 from raycollab.errors import ConfigError
+from raycollab.settings import require
 from raycollab.tree import map_leaves
 
 BY_SHAPE = ("Adafactor", "Muon")  # these look at the shape of a parameter; all others work element by element

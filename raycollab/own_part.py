@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from raycollab.checkpoint import RunFolder, load_state
 from raycollab.data import Source, Table, table_within
 from raycollab.determinism import seeded
 from raycollab.errors import ConfigError, ModelError, RunFolderError
+from raycollab.own_model import followed, own_model
 from raycollab.params import Exchange, FlatModel
 from raycollab.recipe import from_plain, only_in_python
 from raycollab.rng import derive_seed
@@ -33,6 +34,7 @@ class OwnPart:
         where: The run folder.
         round: Of the checkpoint.
         private: Parameters and buffers that were not exchanged, by name; empty if it has none.
+        learned: What its learner remembers: a model of its own, if it is of that kind.
         recipe: Its settings as plain data; empty if a population made it, and so without a task of its own.
         experiment: The experiment as plain data.
     """
@@ -43,6 +45,8 @@ class OwnPart:
     private: Mapping[str, Tensor]
     recipe: Mapping[str, Any]
     experiment: Mapping[str, Any]
+    learned: Any = None
+    vectors: Mapping[str, Tensor] = field(default_factory=dict)  # the driver's, of that round
 
     @classmethod
     def read(cls, path: str, agent: str) -> "OwnPart":
@@ -68,7 +72,9 @@ class OwnPart:
         experiment = yaml.safe_load(folder.read_text(_EXPERIMENT))
         recipe = driver["roster"]["joined"].get(agent, {}).get("agent") or _declared(experiment, agent)
         private = (kept["state"]["private"] if kept else None) or {}
-        return cls(agent, folder.path, index, private, recipe.get("init_args", {}), experiment)
+        learned = kept["state"]["learner"] if kept else None
+        vectors = driver["vectors"][str(index)]
+        return cls(agent, folder.path, index, private, recipe.get("init_args", {}), experiment, learned, vectors)
 
     @property
     def has_task(self) -> bool:
@@ -101,11 +107,11 @@ class OwnPart:
         return None if plain is None or only_in_python(plain) else from_plain(plain, trusted=trusted)
 
     def put_into(self, module: nn.Module) -> None:
-        """Copy its private part over that of the common model.
+        """Copy its private part over that of the common model, or the model of its own over all of it.
 
-        Raises: ConfigError if it has none; ModelError if the module has no such parts.
+        Raises: ConfigError if it has neither; ModelError if the module has no such parts.
         """
-        if not self.private:
+        if not self.private and not self._has_own:
             raise self._nothing("nothing was kept out of the exchange, or it")
         state = module.state_dict()
         for name, tensor in self.private.items():
@@ -115,9 +121,24 @@ class OwnPart:
                     f"task's model has not; pass the task that the run was trained with"
                 )
             state[name].copy_(tensor)
+        if self._has_own:
+            flat = FlatModel(deepcopy(module), Exchange(**self.experiment["exchange"]), whole=False)
+            self._personalise(flat)
+            module.load_state_dict(flat.module.state_dict())
+
+    @property
+    def _has_own(self) -> bool:
+        return followed(self.learned) is not None or own_model(self.learned, {}) is not None
+
+    def _personalise(self, flat: FlatModel) -> None:
+        """Put the model of its own, if it has one, into a model that holds the common vectors and its private part."""
+        follows = followed(self.learned)
+        if follows is not None:
+            flat.load(self.vectors[follows])
+        flat.load_whole(own_model(self.learned, flat.whole()) or {})
 
     def model(self, build: Callable[[], nn.Module], weights: Mapping[str, Tensor]) -> nn.Module:
-        """The model of its own task: the common parameters, its private part, and the rest as it began.
+        """The model of its own task: the common parameters or its own, its private part, and the rest as it began.
 
         Args:
             build: Makes the module.
@@ -141,6 +162,7 @@ class OwnPart:
         )
         flat.load(params, buffers)
         flat.load_private(dict(self.private))
+        self._personalise(flat)
         return deepcopy(flat.module)  # its parameters are tensors of their own again, no views
 
     def _nothing(self, why: str) -> ConfigError:

@@ -5,16 +5,17 @@ loading is one copy, a delta one subtraction, an optimizer step a few operations
 weights stand in it once, frozen ones not at all. On the wire and in sums everything is float32.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 import torch
 from torch import Tensor, nn
 
-from raycollab.config import require
 from raycollab.errors import ModelError
+from raycollab.settings import require
 from raycollab.spec import ADAPTER, Entry, ParamSpec
-from raycollab.vectors import empty
+from raycollab.vectors import empty, zeros
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,7 @@ class FlatModel:
         self.shared_grads: list[Tensor] = []
         self._grad_views: list[tuple[nn.Parameter, Tensor]] = []
         self._private: dict[str, Tensor] = {}
+        self._learned: dict[str, Tensor] = {}
         entries: list[Entry] = []
         offset = 0
         for dtype in sorted({p.dtype for p in trainable.values()}, key=str):
@@ -145,6 +147,7 @@ class FlatModel:
                 entries.append(Entry(name, tuple(group[name].shape), _dtype_name(group[name]), offset))
                 offset = entries[-1].stop
             self._private.update({name: group[name].data for name in private})
+            self._learned.update({name: group[name].data for name in (*shared, *private)})
         self._first_private = {name: tensor.clone() for name, tensor in self._private.items()}
         self.spec = ParamSpec(tuple(entries), self._bind_buffers(exchange))
         self.lossy = any(flat.dtype != torch.float32 for flat in self.flats)
@@ -153,19 +156,19 @@ class FlatModel:
 
     def _bind(self, names: list[str], group: dict[str, nn.Parameter], shared_size: int) -> None:
         flat = torch.cat([group[name].data.reshape(-1) for name in names])
-        grad = torch.zeros_like(flat)
+        grad = zeros(len(flat), flat)
         offset = 0
         for name in names:
             parameter = group[name]
             place = slice(offset, offset + parameter.numel())
             parameter.data = flat[place].view(parameter.shape)
-            self._grad_views.append((parameter, grad[place].view(parameter.shape)))
+            parameter.grad = grad[place].view(parameter.shape)
+            self._grad_views.append((parameter, parameter.grad))
             offset = place.stop
         self.flats.append(flat)
         self.grads.append(grad)
         self.shared.append(flat[:shared_size])
         self.shared_grads.append(grad[:shared_size])
-        self.zero_grad()
 
     def _bind_buffers(self, exchange: Exchange) -> tuple[Entry, ...]:
         """Sort buffers by what becomes of them: averaged, private to the agent, or put back before every update."""
@@ -239,6 +242,27 @@ class FlatModel:
             tensor.copy_((self._first_private if state is None else state)[name])
         for name, buffer in self._private_buffers.items():
             buffer.write(buffer.first if state is None else state[name])
+
+    def whole(self) -> dict[str, Tensor]:
+        """A copy of all that learns, exchanged or not, and of the buffers that are saved with the module, by name."""
+        return {name: tensor.clone() for name, tensor in {**self._learned, **self.saved_buffers()}.items()}
+
+    def learned(self) -> dict[str, Tensor]:
+        """The parameters that learn, by name: views, not copies."""
+        return dict(self._learned)
+
+    def saved_buffers(self) -> dict[str, Tensor]:
+        """The buffers that are saved with the module as they are now, by name: not copies."""
+        buffers = {**self._averaged, **self._private_buffers}
+        return {name: buffer.read() for name, buffer in buffers.items()}
+
+    def load_whole(self, state: Mapping[str, Tensor]) -> None:
+        """Copy parameters and buffers in by their names; what is not named stays as it is."""
+        for name, tensor in state.items():
+            if name in self._learned:
+                self._learned[name].copy_(tensor)
+            else:
+                (self._averaged.get(name) or self._private_buffers[name]).write(tensor)
 
     def zero_grad(self) -> None:
         """Set all gradients to zero, in place, also where somebody has set one to None."""

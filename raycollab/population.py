@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from raycollab.agent import Agent
-from raycollab.config import Settings, require
 from raycollab.data import Distorted, Distortion, Partition, Source
 from raycollab.errors import ConfigError
 from raycollab.learners import Learner
 from raycollab.quality.opening import check_quality
+from raycollab.settings import Settings, require
 
 
 class Population(Settings, ABC):

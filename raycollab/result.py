@@ -12,8 +12,18 @@ from raycollab.checkpoint import RunFolder
 from raycollab.config import RunConfig
 from raycollab.data import Source
 from raycollab.deploy import TrainedModel, load_model
+from raycollab.journal import Tables
 from raycollab.metrics import Confusion, LabelCounts, Statistics
-from raycollab.report import classification_report, spread
+from raycollab.report import (
+    SPLITS,
+    classification_report,
+    compared,
+    comparison,
+    forgetting_line,
+    modality_report,
+    spread,
+    unevenness,
+)
 from raycollab.stopping import Stopping
 from raycollab.task import Adapts, Task
 
@@ -33,6 +43,7 @@ class Result:
         seconds: From the start of the run to its end.
         private: Names of the parameters and buffers that were not exchanged, and so are at their initial values in the
             model.
+        changes: A row for whatever an agent changed of itself in answer to its data, as in changes.parquet.
     """
 
     path: str
@@ -44,6 +55,7 @@ class Result:
     stop_reason: str
     seconds: float
     private: Sequence[str] = ()
+    changes: Sequence[Mapping[str, Any]] = ()
 
     @property
     def num_rounds(self) -> int:
@@ -71,7 +83,17 @@ class Result:
 
     def report(self) -> str:
         """The classification report on the shared set, or the metrics of other tasks; then how far agents are apart."""
-        return full_report(self.statistics, self.agents, self.primary)
+        return full_report(self.statistics, self.agents, self.primary, self.history)
+
+    def comparison(self, alone: "Result | None" = None) -> str:
+        """Each agent by the common model, by one of its own, and alone; the worst of each is named.
+
+        Args:
+            alone: Of `local_only` of the same experiment; None leaves that column empty.
+        """
+        private = bool(self.private)
+        sides = compared(self.agents, alone.agents if alone else (), self.primary, private=private)
+        return comparison(sides, self.primary)
 
     @property
     def checkpoint(self) -> str:
@@ -102,24 +124,33 @@ def ended_result(folder: RunFolder, run: RunConfig, task: Task) -> Result | None
         return None
     if reason != summary["stop_reason"]:
         folder.write_json("result.json", {**summary, "stop_reason": reason})
-    rows = [row for row in folder.rows() if row["round"] <= index]  # those after it were never made durable
+    tables = Tables.of([row for row in folder.rows() if row["round"] <= index])  # later ones were never made durable
     return Result(
         folder.path,
         summary["metrics"],
-        [{name: value for name, value in row.items() if name != "agent_rows"} for row in rows],
-        [agent for row in rows for agent in row["agent_rows"]],
+        tables.rounds,
+        tables.agents,
         statistics,
         task.primary,
         reason,
         summary["seconds"],
         json.loads(folder.read_text("model/config.json")).get("private", ()),
+        tables.changes,
     )
 
 
-def full_report(statistics: Statistics, agents: Sequence[Mapping[str, Any]], primary: tuple[str, bool]) -> str:
-    """Text on the shared set, and a line on the worst and the best agent, each on its validation rows and test set."""
-    lines = [line for split in ("val", "test") if (line := spread(agents, primary, split))]
-    return "\n".join([statistics_report(statistics), *(["", *lines] if lines else [])])
+def full_report(
+    statistics: Statistics,
+    agents: Sequence[Mapping[str, Any]],
+    primary: tuple[str, bool],
+    history: Sequence[Mapping[str, Any]] = (),
+) -> str:
+    """Text on the shared set, what was forgotten, and the worst and the best agent on its own rows and test set."""
+    lines = [line for split in SPLITS for each in (spread, unevenness) if (line := each(agents, primary, split))]
+    lines += [line] if (line := forgetting_line(history, primary)) else []
+    modalities = modality_report(statistics, agents)
+    more = [*([modalities, ""] if modalities else []), *lines]
+    return "\n".join([statistics_report(statistics), *(["", *more] if more else [])]).rstrip("\n")
 
 
 def statistics_report(statistics: Statistics) -> str:

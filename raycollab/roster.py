@@ -5,11 +5,13 @@ from dataclasses import replace
 from math import nan
 from typing import Any
 
-from raycollab.config import FailureConfig
+from raycollab.config import FailureConfig, RunConfig
+from raycollab.guard import Guard
 from raycollab.report import start_error
 from raycollab.selection import Candidate
-from raycollab.types import AgentCard, AgentReport, Failure
+from raycollab.types import AgentCard, AgentReport, Assignment, Failure
 
+_SPENT = "BudgetError"
 _NOT_ITS_FAULT = ("ActorUnavailableError",)  # of agents that were not asked, as their actor was not there
 
 
@@ -19,13 +21,16 @@ class Roster:
     Args:
         names: The agents that the experiment begins with, in order.
         policy: When an agent that keeps failing is left out.
+        guard: Who is harmed, and weighs more for it; None looks at nobody.
     """
 
-    def __init__(self, names: Sequence[str], policy: FailureConfig):
+    def __init__(self, names: Sequence[str], policy: FailureConfig, guard: Guard | None = None):
+        self.guard = guard or Guard(RunConfig(), ("", True))
         self.names = list(names)  # members, ready or not, in the order in which they joined
         self.memory: dict[str, int] = {}  # those that keep private state, and the committed round it is of
         self.joined: dict[str, Any] = {}  # those that came later: the plain data that makes them again, and their slot
         self.num_joined = 0  # ever, those that left again among them
+        self.spent: dict[str, int] = {}  # those whose privacy budget is spent, and since which round
         self.rejoined: dict[str, int] = {}  # the newest round that began without the memory of the one before
         self._policy = policy
         self._candidates: dict[str, Candidate] = {}
@@ -62,8 +67,15 @@ class Roster:
     def leave(self, name: str) -> None:
         """An agent leaves, and what is known of it is forgotten."""
         self.names.remove(name)
-        for known in (self.memory, self.joined, self._candidates, self._losses, self._in_a_row, self._until):
+        for known in (self.memory, self.joined, self.spent, self._candidates, self._losses):
             known.pop(name, None)
+        for counted in (self._in_a_row, self._until):
+            counted.pop(name, None)
+
+    def assigned(self, assignment: Assignment) -> Assignment:
+        """An assignment with what the agent remembers, and with more weight if it is harmed."""
+        name, factor = assignment.agent, self.guard.factor(assignment.agent)
+        return replace(assignment, last_round=self.memory.get(name, 0), discount=assignment.discount * factor)
 
     def is_ready(self, name: str) -> bool:
         """Whether an agent has opened its shard."""
@@ -71,12 +83,24 @@ class Roster:
 
     @property
     def size(self) -> int:
-        """Agents that are ready."""
-        return len(self._candidates)
+        """Agents that are ready and have something left to spend."""
+        return sum(name not in self.spent for name in self._candidates)
+
+    def examples(self, names: Iterable[str]) -> dict[str, int]:
+        """How many training examples those of these agents have that are members still."""
+        return {name: self._candidates[name].examples for name in names if name in self._candidates}
+
+    def shares(self, round: int, count: int) -> dict[str, float]:
+        """What a round of so many agents tells them: the share of all, and the most that it is of those that can be."""
+        free = len(self.candidates(round, 0))
+        return {"participation": count / max(self.size, 1), "sample_rate": min(1.0, count / max(free, 1))}
 
     def candidates(self, round: int, least: int) -> list[Candidate]:
-        """Those that can be selected: none in quarantine, unless a round could not do without them."""
-        ready = [self._candidates[name] for name in self.names if name in self._candidates]
+        """Those that can be selected: none in quarantine, unless a round could not do without them.
+
+        Nor any whose privacy budget is spent, in any case.
+        """
+        ready = [self._candidates[name] for name in self.names if name in self._candidates and name not in self.spent]
         free = [candidate for candidate in ready if self._until.get(candidate.name, 0) < round]
         return free if len(free) >= least else ready
 
@@ -90,6 +114,8 @@ class Roster:
             self._in_a_row.pop(report.agent, None)
             if report.remembers:
                 self.memory[report.agent] = round
+            if report.last:
+                self.spent[report.agent] = round
             if report.fresh:
                 self.rejoined[report.agent] = round
             if report.agent in self._candidates:
@@ -99,6 +125,9 @@ class Roster:
 
     def _judged(self, round: int, failure: Failure) -> Failure:
         name, after = failure.agent, self._policy.quarantine_after
+        if failure.error == _SPENT:
+            self.spent[name] = round
+            return replace(failure, decision="its privacy budget is spent: not selected any more")
         if failure.error in _NOT_ITS_FAULT:
             return replace(failure, decision=failure.decision or "left out of this round")
         self._in_a_row[name] = self._in_a_row.get(name, 0) + 1
@@ -114,9 +143,11 @@ class Roster:
         """What the next round depends on."""
         return {
             "members": list(self.names),
+            "guard": self.guard.state_dict(),
             "memory": dict(self.memory),
             "joined": dict(self.joined),
             "num_joined": self.num_joined,
+            "spent": dict(self.spent),
             "rejoined": dict(self.rejoined),
             "losses": dict(self._losses),
             "in_a_row": dict(self._in_a_row),
@@ -127,9 +158,10 @@ class Roster:
         """Know this instead; who has left since the run began is no candidate any more."""
         self.names = list(state["members"])
         self.memory, self.joined, self.rejoined = (dict(state[name]) for name in ("memory", "joined", "rejoined"))
-        self.num_joined = state["num_joined"]
+        self.num_joined, self.spent = state["num_joined"], dict(state["spent"])
         self._in_a_row, self._until = dict(state["in_a_row"]), dict(state["until"])
         self._losses = dict(state["losses"])
+        self.guard.load_state_dict(state["guard"])
         ready = self._candidates
         self._candidates = {
             name: replace(ready[name], loss=self._losses.get(name, nan)) for name in self.names if name in ready

@@ -4,7 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from raycollab.config import Settings, require
+from raycollab.settings import Settings, require
 
 _UNITS = ("rounds", "epochs", "steps")
 

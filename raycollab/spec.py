@@ -6,7 +6,8 @@ of the driver's vectors: its Coverage says which.
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
@@ -152,6 +153,17 @@ class ParamSpec:
         """Length b of the buffer vector."""
         return self.buffers[-1].stop if self.buffers else 0
 
+    def without(self, names: Collection[str]) -> "ParamSpec":
+        """The same without some parameters and buffers, closed up.
+
+        Raises: ModelError for a name that is not there.
+        """
+        there = [entry.name for entry in (*self.params, *self.buffers)]
+        if strange := sorted(set(names) - set(there)):
+            raise ModelError(f"nothing exchanged is called {strange[0]!r}; there are: {', '.join(there)}")
+        params, buffers = (_closed_up(entries, names) for entries in (self.params, self.buffers))
+        return ParamSpec(params, buffers)
+
     def digest(self) -> str:
         """Short hash of names, shapes and dtypes."""
         rows = [(entry.name, entry.shape, entry.dtype) for entry in (*self.params, *self.buffers)]
@@ -165,6 +177,15 @@ class ParamSpec:
         return Coverage(
             _locate(self.params, part.params, self.num_params), _locate(self.buffers, part.buffers, self.num_buffers)
         )
+
+
+def _closed_up(entries: tuple[Entry, ...], left_out: Collection[str]) -> tuple[Entry, ...]:
+    kept, offset = list[Entry](), 0
+    for entry in entries:
+        if entry.name not in left_out:
+            kept.append(replace(entry, offset=offset))
+            offset = kept[-1].stop
+    return tuple(kept)
 
 
 def _locate(whole: tuple[Entry, ...], part: tuple[Entry, ...], size: int) -> Segments:

@@ -8,12 +8,13 @@ import yaml
 
 from raycollab.callbacks import Callback
 from raycollab.checkpoint import RunFolder
-from raycollab.config import require
+from raycollab.continuation import changed_settings
 from raycollab.errors import RunFolderError
-from raycollab.experiment import Experiment, changed_settings
+from raycollab.experiment import Experiment
 from raycollab.experiment_file import STAGES, check_stage_names
 from raycollab.fitting import run_experiment
 from raycollab.result import Result
+from raycollab.settings import require
 from raycollab.storage import Storage
 
 

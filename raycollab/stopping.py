@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from raycollab.config import RunConfig, Target
+from raycollab.types import SCORE
 
 
 class Stopping:
@@ -20,11 +21,12 @@ class Stopping:
         self._metric, self._higher_is_better = primary
         self._best: float | None = None
         self._evaluations_since_best = 0
+        self._newest = -math.inf
 
     def observe(self, metrics: Mapping[str, float]) -> None:
         """Take note of an evaluation; a score that is nan is worse than any other."""
         score = metrics[self._metric] * (1 if self._higher_is_better else -1)
-        score = -math.inf if math.isnan(score) else score
+        score = self._newest = -math.inf if math.isnan(score) else score
         if self._best is None or score > self._best:
             self._best, self._evaluations_since_best = score, 0
         else:
@@ -44,10 +46,16 @@ class Stopping:
             return f"no better {self._metric} in {run.patience} evaluations"
         return f"num_rounds={run.num_rounds}" if version >= run.num_rounds else ""
 
+    def tells(self) -> dict[str, float]:
+        """The newest score, higher is better, as a scalar of the next round; nothing before there is one."""
+        return {SCORE: self._newest} if math.isfinite(self._newest) else {}
+
     def state_dict(self) -> dict[str, Any]:
         """What it remembers."""
-        return {"best": self._best, "evaluations_since_best": self._evaluations_since_best}
+        since = self._evaluations_since_best
+        return {"best": self._best, "evaluations_since_best": since, "newest": self._newest}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Remember this instead."""
         self._best, self._evaluations_since_best = state["best"], state["evaluations_since_best"]
+        self._newest = state.get("newest", -math.inf)

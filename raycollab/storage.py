@@ -100,6 +100,12 @@ class Storage:
             file.write(line)
         return None
 
+    def sync(self, path: str) -> None:
+        """Bring what was appended to a file onto the disk; elsewhere than on local file systems it is there already."""
+        if self.is_local:
+            with self._explained("sync", path), open(self._at(path), "rb") as file:
+                os.fsync(file.fileno())
+
     def list_dirs(self, path: str = "") -> list[str]:
         """Return the names of the folders in a folder, sorted; none if it is not there."""
         return self._list(path, fs.FileType.Directory)

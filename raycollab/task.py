@@ -5,15 +5,15 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from raycollab.config import Settings
 from raycollab.errors import ModelError, RoundStopped, TaskMismatchError
 from raycollab.metrics import Statistics
 from raycollab.params import FlatModel
+from raycollab.settings import Settings
 from raycollab.spec import ParamSpec
 from raycollab.types import Batch, Round
 
@@ -58,6 +58,7 @@ class Task(Settings, ABC):
     """The model, its loss and its metrics. A value: parties compare it, and it travels."""
 
     primary: tuple[str, bool] = ("loss", False)  # the metric that patience and drift look at; whether higher is better
+    needs_all_inputs: ClassVar[bool] = True  # whether no column of `inputs` may be absent when the model is used
 
     @abstractmethod
     def model(self) -> nn.Module:
@@ -168,6 +169,13 @@ class Adapts(Protocol):
 
     def adapted(self, task: Task, module: nn.Module, support: Batch) -> nn.Module:
         """Let a module learn from them, in place."""
+
+
+class AdaptsAtTest(Protocol):
+    """What adapts to unlabelled examples while a model is used, as those of raycollab.adapt do."""
+
+    def over(self, task: Task, module: nn.Module, batches: Iterable[Batch]) -> Iterator[tuple[Batch, nn.Module]]:
+        """Each batch, perhaps cut, with the module to predict it by; the module that is given stays as it is."""
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,13 @@
 """An agent's part in a round, as it begins."""
 
+import time
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from raycollab.spec import PARAMS
 from raycollab.task import Problem
-from raycollab.types import Assignment, Round, State
+from raycollab.types import EPSILON, LAST, PARTY_EPSILON, AgentReport, Assignment, Round, State, Update
 
 
 @dataclass(frozen=True)
@@ -33,3 +34,29 @@ class Turn:
     def params(self) -> Tensor:
         """Where it starts [d]."""
         return self.round.vectors[PARAMS]
+
+    def report(self, update: Update, norm: float, examples: int, remembers: bool) -> AgentReport:
+        """What the agent reports of it.
+
+        Args:
+            update: As it is sent.
+            norm: Of its delta.
+            examples: It has, if the update does not say how many were counted.
+            remembers: Whether it keeps private state of the round.
+        """
+        return AgentReport(
+            agent=update.agent,
+            examples=int(update.scalars.get("counted", examples)),
+            loss=update.scalars.get("loss", float("nan")),
+            seconds=time.perf_counter() - self.started,
+            num_bytes=update.num_bytes,
+            norm=norm,
+            weight=update.weight * update.discount,
+            fresh=self.kept != self.assignment.last_round,
+            remembers=remembers,
+            epsilon=update.scalars.get(EPSILON, float("nan")),
+            party_epsilon=update.scalars.get(PARTY_EPSILON, float("nan")),
+            last=bool(update.scalars.get(LAST, 0.0)),
+            drift=update.scalars.get("drift", float("nan")),
+            changes=update.changes,
+        )

@@ -10,14 +10,22 @@ from typing import Any
 
 from torch import Tensor
 
-from raycollab.config import Settings
 from raycollab.metrics import Statistics
 from raycollab.rng import derive_seed
+from raycollab.settings import Settings
 from raycollab.spec import Coverage, Segments
 
 Batch = Mapping[str, Any]  # tensors [b, ...] or ragged lists, by name
 State = Any  # a tree of tensors and plain values; see raycollab.tree
+EPSILON = "epsilon"  # a scalar of an update: what its agent has told so far of any single one of its examples
+PARTY_EPSILON = "party_epsilon"  # a scalar of an update: what its agent has told so far of itself as a whole
+RULE_EPSILON = "rule_epsilon"  # a scalar of an aggregate: what the rule has told so far of any single party
+LAST = "last"  # a scalar of an update: 1 if its agent's privacy budget does not suffice for another round
+SCORE = "score"  # a scalar of the round: the newest primary metric on the shared set, such that higher is better
 WEIGHT_OF = "weight/"  # before an agent's name: a scalar of the aggregate of a rule that chose its weight
+WORTH_OF = "contribution/"  # in the same way: what its update was worth in this round
+STANDING_OF = "standing/"  # the mean of that over its rounds
+ALIKE_OF = "alike/"  # the largest cosine of its delta to another agent's
 
 
 class Step(Settings):
@@ -37,6 +45,7 @@ class Round:
         scalars: Numbers that every agent gets, such as "participation": the share of agents sampled.
         fingerprint: The task that every party approved.
         agents: Who takes part, in order: the peers that masks are agreed with.
+        ledger: Hash of the newest round in the ledger; empty if none is kept.
     """
 
     index: int
@@ -47,6 +56,7 @@ class Round:
     fingerprint: str = ""
     attempt: int = 0
     agents: tuple[str, ...] = ()
+    ledger: str = ""
 
     def seed_for(self, *address: int | str) -> int:
         """Seed of this round at an address, the same in every attempt."""
@@ -65,6 +75,9 @@ class Update:
         base_version: The version of the vectors that it started from.
         coverage: Which elements the vectors hold; None for all of them.
         discount: Factor on whatever weight a rule gives it, such as a staleness discount.
+        withheld: Names of exchanged parameters and buffers that the agent keeps to itself this time: they are cut out
+            of all vectors before it leaves.
+        changes: What the agent changed of itself.
     """
 
     agent: str
@@ -74,15 +87,43 @@ class Update:
     base_version: int = 0
     coverage: Coverage | None = None
     discount: float = 1.0
+    withheld: tuple[str, ...] = ()
+    changes: "tuple[Change, ...]" = ()
 
     def segments(self, name: str) -> Segments | None:
         """Which elements a vector holds, by its name; None for all of them."""
         segments = None if self.coverage is None else self.coverage.of(name)
         return None if segments is None or segments.full else segments
 
+    @property
+    def num_bytes(self) -> int:
+        """Of its vectors."""
+        return sum(vector.numel() * vector.element_size() for vector in self.vectors.values())
+
     def with_vectors(self, **vectors: Tensor) -> "Update":
         """The same update with some vectors replaced."""
         return replace(self, vectors={**self.vectors, **vectors})
+
+
+@dataclass(frozen=True)
+class Change:
+    """What an agent changed of itself in answer to its data, or took back: words and numbers, no data.
+
+    Args:
+        action: What it is called, such as "Branch".
+        outcome: "taken", "ended" or "rolled back".
+        cause: Why, in words.
+        detail: What is different now, in words.
+        before: The agent's mean loss on its newest examples, as the round began.
+        after: The same at the end of the round.
+    """
+
+    action: str
+    outcome: str
+    cause: str
+    detail: str = ""
+    before: float = float("nan")
+    after: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -113,6 +154,39 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class Receipt:
+    """What a party says that it sent, for the ledger.
+
+    Args:
+        digest: SHA-256 of the update's vectors.
+        norm: L2 norm of its delta.
+        num_bytes: Of its vectors.
+        weight: That it asks for.
+        clipped: Whether the party's transforms made the delta shorter.
+        epsilon: Privacy that the party has spent so far, if its update says so.
+        base_version: The version that it started from.
+        attempt: At the round.
+        after: Hash of the ledger's newest round when it started.
+        signature: By the party's key; empty if it has none.
+    """
+
+    digest: str
+    norm: float
+    num_bytes: int
+    weight: float
+    clipped: bool
+    epsilon: float | None
+    base_version: int
+    attempt: int
+    after: str
+    signature: str = ""
+
+    def signed(self, signature: str) -> "Receipt":
+        """The same with a signature."""
+        return replace(self, signature=signature)
+
+
+@dataclass(frozen=True)
 class AgentReport:
     """One agent's row of a round."""
 
@@ -125,6 +199,15 @@ class AgentReport:
     weight: float = 0.0
     fresh: bool = False  # it had lost the state of its last round, and started from an older one or from none
     remembers: bool = False  # it keeps private state of this round
+    receipt: Receipt | None = None  # where a ledger is kept
+    contribution: float = float("nan")  # of rules that find it: how much it lowered the validation loss
+    standing: float = float("nan")  # the mean of that over its rounds
+    alike: float = float("nan")  # the largest cosine of its delta to another agent's
+    epsilon: float = float("nan")  # spent so far on any single example of the agent; nan where nobody counts
+    party_epsilon: float = float("nan")  # spent so far on the agent as a whole
+    last: bool = False  # its privacy budget does not suffice for another round
+    drift: float = float("nan")  # its strongest sign of changed data: above 1 is an alarm; nan where nobody watches
+    changes: tuple[Change, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -136,14 +219,25 @@ class AgentCard:
     summary: str
     learner: str
     remembers: bool = True  # whether it has to come back to where it was: it keeps something between rounds
+    approval: str = ""  # its signature under the task, if it has a key
+    public: str = ""  # and the public key that belongs to it
 
 
 @dataclass(frozen=True)
 class OwnScores:
-    """The committed model, with an agent's private part, on its own data; empty where it has none."""
+    """The committed model, with an agent's private part, on its own data; empty where it has none.
+
+    Args:
+        validation: On its validation rows.
+        test: On its own test set.
+        personal_validation: The model of its own, if its learner makes one, on the same rows.
+        personal_test: And on the same test set.
+    """
 
     validation: Statistics
     test: Statistics
+    personal_validation: Statistics = field(default_factory=Statistics.empty)
+    personal_test: Statistics = field(default_factory=Statistics.empty)
 
 
 @dataclass(frozen=True)
@@ -190,6 +284,8 @@ class RoundReport:
     failures: tuple[Failure, ...]
     own_metrics: dict[str, dict[str, float]] = field(default_factory=dict)  # on agents' validation rows
     own_test: dict[str, dict[str, float]] = field(default_factory=dict)  # and on the test sets of those that have one
+    personal_metrics: dict[str, dict[str, float]] = field(default_factory=dict)  # of agents' own models, on those rows
+    personal_test: dict[str, dict[str, float]] = field(default_factory=dict)  # and on those test sets
     statistics: Statistics = field(default_factory=Statistics.empty)  # on the shared set
     attempts: int = 1
     retried: tuple[Failure, ...] = ()  # of attempts that missed their quorum, and were done again

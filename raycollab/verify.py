@@ -1,11 +1,11 @@
 """Does an experiment give the same bits whatever it runs on? Run it and see."""
 
-import hashlib
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from raycollab.checkpoint import RunFolder
+from raycollab.digests import digest_of
 from raycollab.experiment import Experiment
 from raycollab.fitting import run_experiment
 
@@ -51,10 +51,4 @@ def verify(
 def digest(folder: RunFolder) -> str:
     """SHA-256 over names, forms and bits of the newest committed vectors of a run."""
     found = folder.latest_checkpoint()
-    total = hashlib.sha256()
-    if found is not None:
-        _, state = found
-        for name, vector in sorted(state["vectors"][str(state["version"])].items()):
-            total.update(f"{name} {vector.dtype} {list(vector.shape)}".encode())
-            total.update(vector.contiguous().numpy().tobytes())
-    return total.hexdigest()
+    return digest_of({} if found is None else found[1]["vectors"][str(found[1]["version"])])

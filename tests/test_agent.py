@@ -3,13 +3,14 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 
-from raycollab.agent import Agent, LiveAgent, Offer
+from raycollab.agent import Agent, LiveAgent
 from raycollab.aggregation import Mean
 from raycollab.chains import chain
 from raycollab.data import Arrays, Parquet
 from raycollab.errors import ConfigError, DataError, RoundStopped, TaskMismatchError, UpdateError
 from raycollab.learners import SGD, Learner, Optimizer
 from raycollab.models import CNN, MLP
+from raycollab.offer import Offer
 from raycollab.params import Exchange, FlatModel
 from raycollab.spec import BUFFERS, DELTA, PARAMS
 from raycollab.tasks import Classification, ImageClassification
@@ -113,14 +114,14 @@ def test_its_own_validation_rows_are_never_trained_on():
     assert sorted(torch.cat([train, val])[:, 0].tolist()) == sorted(rows()["features"][:, 0].tolist())
     again = Bench(agent=Agent("north", Arrays(rows()), SGD(), val_fraction=0.25)).ready()
     assert torch.equal(again.live._shard.columns("val")["features"], val)
-    statistics = bench.live.validate({PARAMS: bench.params, BUFFERS: bench.buffers}, 0).validation
+    statistics = bench.live.validate({PARAMS: bench.params, BUFFERS: bench.buffers}, 0, 0).validation
     assert statistics.get("confusion").matrix.sum() == 5
 
 
 def test_without_validation_there_is_nothing_to_score():
     bench = Bench(agent=Agent("north", Arrays(rows()), SGD(), val_fraction=0.0)).ready()
     assert bench.card.examples == 20
-    scores = bench.live.validate({PARAMS: bench.params, BUFFERS: bench.buffers}, 0)
+    scores = bench.live.validate({PARAMS: bench.params, BUFFERS: bench.buffers}, 0, 0)
     assert scores.validation.compute() == scores.test.compute() == {}
 
 
@@ -212,10 +213,10 @@ def test_redoing_a_round_gives_the_same_bits(settings):
 def test_a_restored_agent_goes_on_as_if_it_had_never_stopped(settings):
     bench = Bench(**settings).ready()
     bench.update(1)
-    memory = bench.live.state(1)
+    memory = bench.live.memory.state(1)
     expected, _ = bench.update(2, last_round=1)
     other = Bench(**settings).ready()
-    other.live.restore(1, memory)
+    other.live.memory.restore(1, memory)
     got, report = other.update(2, last_round=1)
     assert same(got, expected)
     assert not report.fresh
@@ -236,10 +237,10 @@ def test_an_agent_that_lost_its_newest_state_goes_on_from_an_older_one_and_says_
     settings = REMEMBERING["velocity"]
     bench = Bench(**settings).ready()
     bench.update(1)
-    stored = bench.live.state(1)
+    stored = bench.live.memory.state(1)
     older, _ = bench.update(3, last_round=1)
     back = Bench(**settings).ready()
-    back.live.restore(1, stored)
+    back.live.memory.restore(1, stored)
     update, report = back.update(3, last_round=2)
     assert report.fresh
     assert same(update, older)
@@ -251,20 +252,21 @@ def test_remembers_the_last_two_rounds_that_count():
     bench = Bench(SGD(momentum=0.9, keep_momentum=True)).ready()
     for index, last in ((1, 0), (2, 1), (3, 2), (4, 2)):  # round 3 was not committed
         bench.update(index, last_round=last)
-    assert [index for index in range(6) if bench.live.state(index) is not None] == [2, 4]
+    assert [index for index in range(6) if bench.live.memory.state(index) is not None] == [2, 4]
 
 
 def test_what_it_remembers_is_not_scratch():
     """Another agent on the same model changes nothing of what this one sent or keeps."""
     bench = Bench(exchange=Exchange(exclude=("3.*",))).ready()
     update, _ = bench.update(1)
-    delta, private = update.vectors[DELTA].clone(), {k: v.clone() for k, v in bench.live.state(1)["private"].items()}
+    delta = update.vectors[DELTA].clone()
+    private = {name: value.clone() for name, value in bench.live.memory.state(1)["private"].items()}
     other = LiveAgent(Agent("south", Arrays(rows(seed=1)), SGD(lr=1.0)), TASK, bench.model, chain(Mean()), seed=0)
     other.agree(bench.offer)
     other.open()
     other.update(bench.round(1), Assignment("south", 0), lambda: False)
     assert torch.equal(update.vectors[DELTA], delta)
-    assert all(torch.equal(bench.live.state(1)["private"][name], value) for name, value in private.items())
+    assert all(torch.equal(bench.live.memory.state(1)["private"][name], value) for name, value in private.items())
     fresh = LiveAgent(Agent("south", Arrays(rows(seed=1)), SGD(lr=1.0)), TASK, bench.model, chain(Mean()), seed=0)
     fresh.agree(bench.offer)
     fresh.open()
@@ -287,7 +289,7 @@ def test_what_is_private_never_leaves():
     bench = Bench(exchange=Exchange(exclude=("3.*",))).ready()
     update, _ = bench.update()
     assert update.vectors[DELTA].numel() == 4 * 3 + 4
-    assert set(bench.live.state(1)["private"]) == {"3.weight", "3.bias"}
+    assert set(bench.live.memory.state(1)["private"]) == {"3.weight", "3.bias"}
 
 
 def test_an_agent_that_holds_a_part_of_the_model_gets_and_sends_that_part():

@@ -18,6 +18,7 @@ from .contracts.rows import exported
 KINDS = {
     "tasks": rc.Task,
     "models": rc.models.Model,
+    "fusions": rc.fusion.Fusion,
     "adapters": rc.models.Adapter,
     "augmentations": rc.tasks.Augmentation,
     "populations": rc.Population,
@@ -30,7 +31,11 @@ KINDS = {
     "learners": rc.Learner,
     "aggregators": rc.Aggregator,
     "episodes": rc.Episodes,
+    "detectors": rc.adapt.Detector,
+    "actions": rc.adapt.Action,
+    "at-test": rc.adapt.AtTest,
     "transforms": rc.Transform,
+    "accountants": rc.privacy.Accountant,
     "codecs": rc.Codec,
     "modes": rc.Mode,
     "selections": rc.Selection,
@@ -40,8 +45,9 @@ ONLY_IN_PYTHON = {rc.data.Arrays}
 # some cite one
 NO_PAPERS = {"tasks", "models", "populations", "sources", "tokenizers", "distortions", "partitions", "durations"}
 NO_PAPERS |= {"schedules", "augmentations", "episodes"}
-# On purpose: a library's optimizers, a factor, a format of numbers, what everybody does; there is no paper to cite.
-NO_SOURCE = {"BFloat16", "Optimizer", "PerGroup", "RoundRobin", "Scale", "Sparse"}
+# On purpose: a library's optimizers, a factor, a count, a format of numbers, what everybody does; no paper to cite.
+NO_SOURCE = {"BFloat16", "Concatenation", "ModalityCounts", "Optimizer", "PerGroup", "Reweight", "RoundRobin", "Scale"}
+NO_SOURCE |= {"Sparse"}
 each_rule = pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule.name)
 
 

@@ -422,7 +422,7 @@ def test_another_agents_state_is_refused(local, tmp_path):
 
 def test_tables_fill_missing_columns_with_null(run, tmp_path):
     rounds = [{"round": 1, "loss": 1, "failures": {}}, {"round": 2, "loss": 0.5, "accuracy": 0.9, "names": ["a"]}]
-    run.write_tables(rounds, [])
+    run.write_tables(rounds=rounds, agents=[])
     folder = tmp_path / "runs" / "run-001"
     table = parquet.read_table(folder / "rounds.parquet")
     assert table.column_names == ["round", "loss", "failures", "accuracy", "names"]
@@ -436,7 +436,7 @@ def test_tables_fill_missing_columns_with_null(run, tmp_path):
 
 def test_a_column_of_two_types_is_an_error(run):
     with pytest.raises(RunFolderError, match=r"agents.parquet: .*one type"):
-        run.write_tables([], [{"agent": "a"}, {"agent": 1}])
+        run.write_tables(rounds=[], agents=[{"agent": "a"}, {"agent": 1}])
 
 
 def test_storage_of_the_run_is_the_folder(local, tmp_path):

@@ -8,8 +8,9 @@ from pathlib import PurePosixPath
 import numpy as np
 import pytest
 
-from raycollab.config import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, Settings, Target
+from raycollab.config import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, Target
 from raycollab.errors import ConfigError
+from raycollab.settings import Settings
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,11 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from raycollab.data import Arrays, Parquet
-from raycollab.deploy import AS_IT_IS, TrainedModel, load_model, predict_file, save_model
+from raycollab.deploy import AS_IT_IS, TrainedModel, load_model, save_model
 from raycollab.errors import ConfigError, DataError, ModelError, RunFolderError
 from raycollab.models import CNN, MLP, Model, Module
 from raycollab.params import Exchange, FlatModel
+from raycollab.predicting import predict_file
 from raycollab.recipe import to_plain
 from raycollab.storage import Storage
 from raycollab.tasks import Classification, ImageClassification

@@ -87,6 +87,9 @@ class Scripted(Pool):
         blocks = [Block(index, (assignment,)) for index, assignment in enumerate(assignments)]
         return collect(results, blocks, bytes_up=10, bytes_down=20)
 
+    def ask(self, messages, round):
+        return {}
+
     def validate(self, round, last_rounds):
         loss = Statistics.of({"loss": Average("loss", 1.0, 1.0)})
         return {name: OwnScores(loss, Statistics.empty()) for name in last_rounds}

@@ -69,7 +69,7 @@ def test_rounds_go_on_while_a_checkpoint_is_written(tmp_path, disk):
     assert driver.durable == 2
     driver.close()
     assert kept(driver) == [2, 4]
-    assert torch.equal(driver.folder._load(2)["vectors"]["2"][PARAMS], second)
+    assert torch.equal(driver.folder.load_checkpoint(2)["vectors"]["2"][PARAMS], second)
 
 
 def test_a_full_disk_is_said_loudly_and_the_run_goes_on(tmp_path, disk):

@@ -9,9 +9,10 @@ from raycollab.aggregation import Bucketing, Krum, Mean, PerGroup
 from raycollab.attacks import Attack
 from raycollab.chains import Chain
 from raycollab.config import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from raycollab.continuation import changed_settings
 from raycollab.data import IID, Arrays, Digits
 from raycollab.errors import ConfigError
-from raycollab.experiment import Experiment, changed_settings
+from raycollab.experiment import Experiment
 from raycollab.learners import SGD
 from raycollab.models import CNN, MLP
 from raycollab.modes import Buffered, PerAgent, SemiSynchronous, Synchronous

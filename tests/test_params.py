@@ -280,3 +280,24 @@ def test_what_is_scratch():
     assert model.is_scratch(model.module["norm"].running_mean)
     assert not model.is_scratch(model.read())
     assert not model.is_scratch(model.private().get("norm.num_batches_tracked", torch.zeros(1)))
+
+
+def test_the_whole_is_all_that_learns_and_all_that_is_saved():
+    """Exchanged or not, by name, as copies; a part of it can be put back alone."""
+    model = flat(with_head(), exclude=("head.*",), buffers="private")
+    whole = model.whole()
+    assert {name.partition(".")[0] for name in whole} == {"body", "norm", "head"}
+    assert {"norm.running_mean", "norm.num_batches_tracked"} <= set(whole)
+    for tensor in (*model.flats, model.module["norm"].running_mean, model.module["norm"].num_batches_tracked):
+        tensor.fill_(7)
+    model.load_whole({name: tensor for name, tensor in whole.items() if not name.startswith("body.")})
+    assert torch.equal(model.module["head"].weight, whole["head.weight"])
+    assert torch.equal(model.module["norm"].running_mean, whole["norm.running_mean"])
+    assert model.module["norm"].num_batches_tracked == 0
+    assert model.module["body"].weight.unique().tolist() == [7]
+
+
+def test_what_learns_comes_as_views():
+    model = flat(with_head(), exclude=("head.*",))
+    model.learned()["head.bias"].fill_(3)
+    assert model.module["head"].bias.tolist() == [3, 3]

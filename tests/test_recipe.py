@@ -91,6 +91,7 @@ SETTINGS = [
     *(meta.PartyTask(), meta.FewShot(ways=3), meta.Sinusoids(), meta.FromFunction("torch:zeros")),
     *(meta.CAVIA(lr=0.1), meta.MetaSGD(), meta.ProtoNet(tasks=meta.FewShot())),
     meta.MetaTask(tasks.Classification(MLP(4, 2), 2), meta.MAML(lr=0.1, tasks=meta.FewShot(ways=2))),
+    raycollab.IFCA(learners.SGD(), 3),
     learners.Optimizer("AdamW", {"lr": 1e-3, "betas": (0.9, 0.99)}),
     schedules.Constant(),
     schedules.Cosine(10, warmup=2),

@@ -110,3 +110,39 @@ def test_what_is_known_of_an_agent_survives_a_resume_without_it():
     back = roster()
     back.load_state_dict(without.state_dict())
     assert [candidate.loss for candidate in back.candidates(3, 1)] == [0.25, 0.5, 0.5]
+
+
+def test_whose_budget_is_spent_is_not_selected_any_more():
+    """Also where a round could not do without; and it is remembered."""
+    made = roster(quarantine_after=1, quarantine_rounds=9)
+    made.committed(1, [AgentReport("a", last=True), AgentReport("b")], [Failure("c", "BudgetError", "spent")])
+    assert names(made, 2) == names(made, 2, least=3) == ["b"]
+    assert made.size == 1
+    assert made.spent == {"a": 1, "c": 1}
+    again = roster()
+    again.load_state_dict(made.state_dict())
+    assert names(again, 2) == ["b"]
+    again.leave("a")
+    assert again.spent == {"c": 1}
+
+
+def test_what_is_done_about_a_budget_that_is_spent():
+    (failure,) = roster().committed(1, [], [Failure("c", "BudgetError", "spent")])
+    assert failure.decision == "its privacy budget is spent: not selected any more"
+
+
+def test_shares_of_a_round():
+    """Of three agents one is in quarantine: two asked are 2/3 of all, and all of those that could be."""
+    made = roster(quarantine_after=1, quarantine_rounds=9)
+    committed(made, 1, LATE)
+    assert made.shares(2, 2) == {"participation": pytest.approx(2 / 3), "sample_rate": 1.0}
+    assert made.shares(2, 1)["sample_rate"] == 0.5
+
+
+def test_examples_are_those_of_members():
+    """An agent may have left while a round that waits for nobody still has its work."""
+    members = roster()
+    known = members.examples(("a", "c"))
+    assert set(known) == {"a", "c"}
+    members.leave("c")
+    assert members.examples(("a", "c")) == {"a": known["a"]}

@@ -13,6 +13,7 @@ PAPERS = (
     "byzantine_mnist",
     "learned_weights",
     "learned_weights_cost",
+    "unequal_quality",
     "fedavg_2nn",
     "fedprox_stragglers",
     "server_momentum",
@@ -22,9 +23,16 @@ PAPERS = (
     "diloco_shakespeare",
     "scratch_cifar",
     "simclr_mnist",
+    "dpsgd_mnist",
     "sinusoid",
     "per_fedavg",
     "omniglot",
+    "drift",
+    "split_mnist",
+    "tent_digits",
+    "digits_seen_and_heard",
+    "products",
+    "personal_cifar",
 )
 
 

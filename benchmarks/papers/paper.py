@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any
 
+from benchmarks.papers.swept import Found, Swept
 from raycollab import Experiment, Result, run_experiment, run_stages
 
 _T_95 = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57}  # Student's t, two-sided, by degrees of freedom
@@ -26,8 +27,8 @@ class Paper:
         title: What is shown.
         source: Whose result it is.
         kind: "full run", "reduced" (a setup of our own, no published target) or "GPU".
-        experiments: Makes the experiments, or the stages of one, by name, from a seed and whether it is the tiny
-            version for tests.
+        experiments: Makes the experiments, or the stages of one, or sweeps, by name, from a seed and whether it is the
+            tiny version for tests.
         figure: The number that an experiment's result stands for.
         unit: What the figure is.
         published: The published figure by the experiment's name, as text.
@@ -39,15 +40,15 @@ class Paper:
     title: str
     source: str
     kind: str
-    experiments: Callable[[int, bool], Mapping[str, Experiment | Mapping[str, Experiment]]]
-    figure: Callable[[Result], float]
+    experiments: Callable[[int, bool], Mapping[str, Experiment | Mapping[str, Experiment] | Swept]]
+    figure: Callable[[Result | Found], float]
     unit: str
     published: Mapping[str, str]
     claims: Callable[[Mapping[str, Sequence[float]]], Mapping[str, bool]]
-    columns: Mapping[str, Callable[[Result], float]] = field(default_factory=dict)
+    columns: Mapping[str, Callable[[Result | Found], float]] = field(default_factory=dict)
 
 
-def final_accuracy(result: Result) -> float:
+def final_accuracy(result: Result | Found) -> float:
     """Accuracy on the test set after the last round, in percent."""
     return 100 * result.metrics["accuracy"]
 
@@ -92,8 +93,10 @@ def run_one(module: str, name: str, seed: int, tiny: bool) -> tuple[float, float
         return paper.figure(result), seconds, {column: number(result) for column, number in paper.columns.items()}
 
 
-def _run(experiment: Experiment | Mapping[str, Experiment], folder: str, seed: int) -> Result:
-    """What an experiment, or the last of its stages, ends with, in this process."""
+def _run(experiment: Experiment | Mapping[str, Experiment] | Swept, folder: str, seed: int) -> Result | Found:
+    """What an experiment, or the last of its stages, ends with, in this process; or what a sweep finds."""
+    if isinstance(experiment, Swept):
+        return experiment.run(folder, seed)
     if isinstance(experiment, Mapping):
         return run_stages({name: _placed(stage, folder, seed) for name, stage in experiment.items()}).last
     return run_experiment(_placed(experiment, folder, seed))

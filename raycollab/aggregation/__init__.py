@@ -6,6 +6,7 @@ from raycollab.aggregation.base import Aggregator
 from raycollab.aggregation.bucketing import Bucketing
 from raycollab.aggregation.bulyan import Bulyan
 from raycollab.aggregation.centered_clip import CenteredClip
+from raycollab.aggregation.contributions import Contributions
 from raycollab.aggregation.dare import Dare
 from raycollab.aggregation.exact_sum import ExactSum
 from raycollab.aggregation.fedasync import FedAsync
@@ -23,8 +24,12 @@ from raycollab.aggregation.norm_bound import NormBound
 from raycollab.aggregation.objective import Objective
 from raycollab.aggregation.pairwise import Node, PairwiseSum, root, total_of
 from raycollab.aggregation.partial import Partial, add_up
+from raycollab.aggregation.per_cluster import CLUSTER, PerCluster, cluster_vector
 from raycollab.aggregation.per_group import PerGroup
+from raycollab.aggregation.private_adaptive_mean import PrivateAdaptiveMean
+from raycollab.aggregation.private_mean import PrivateMean
 from raycollab.aggregation.product import Product
+from raycollab.aggregation.protocol import AgentSide, DriverSide, Identity, MadeIn, Opened, Talk, made_in
 from raycollab.aggregation.q_fedavg import QFedAvg
 from raycollab.aggregation.rows import RowRule, Rows
 from raycollab.aggregation.slerp import Slerp
@@ -37,13 +42,17 @@ from raycollab.aggregation.weighted_sum import Sum, WeightedSum, sum_of, terms_o
 from raycollab.aggregation.wrapper import Wrapper
 
 __all__ = [
+    "CLUSTER",
     "AdaptiveClip",
+    "AgentSide",
     "Aggregator",
     "AgnosticFL",
     "Bucketing",
     "Bulyan",
     "CenteredClip",
+    "Contributions",
     "Dare",
+    "DriverSide",
     "ExactSum",
     "FedAsync",
     "FedBuff",
@@ -52,16 +61,22 @@ __all__ = [
     "FedNova",
     "FisherMean",
     "GeometricMedian",
+    "Identity",
     "Krum",
     "LearnedWeights",
+    "MadeIn",
     "Mean",
     "Median",
     "Node",
     "NormBound",
     "Objective",
+    "Opened",
     "PairwiseSum",
     "Partial",
+    "PerCluster",
     "PerGroup",
+    "PrivateAdaptiveMean",
+    "PrivateMean",
     "Product",
     "QFedAvg",
     "RowRule",
@@ -69,6 +84,7 @@ __all__ = [
     "Slerp",
     "Stack",
     "Sum",
+    "Talk",
     "TaskArithmetic",
     "Ties",
     "Tilted",
@@ -76,6 +92,8 @@ __all__ = [
     "WeightedSum",
     "Wrapper",
     "add_up",
+    "cluster_vector",
+    "made_in",
     "root",
     "sum_of",
     "terms_of",

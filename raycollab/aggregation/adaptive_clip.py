@@ -9,8 +9,8 @@ from torch import Tensor
 from raycollab.aggregation.base import Aggregator
 from raycollab.aggregation.partial import Partial
 from raycollab.aggregation.weighted_sum import WeightedSum
-from raycollab.config import require
 from raycollab.norms import l2_norm
+from raycollab.settings import require
 from raycollab.spec import DELTA
 from raycollab.types import Round, State, Update
 
@@ -37,6 +37,7 @@ class AdaptiveClip(Aggregator):
     lr: float = 0.2
     initial: float = 1.0
 
+    maskable = True
     laws = frozenset({"weights", "failure"})
     formula = "delta = sum_i p_i delta_i min(1, C / |delta_i|);  C *= exp(-lr * (share with |delta_i| <= C - quantile))"
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from raycollab.aggregation.objective import Objective
 from raycollab.aggregation.partial import Partial
+from raycollab.aggregation.protocol import AgentSide, DriverSide, Identity
 from raycollab.aggregation.weighted_sum import WeightedSum
 from raycollab.data import Source
 from raycollab.spec import Coverage, ParamSpec
@@ -27,12 +28,20 @@ class Aggregator(Step, ABC):
         needs: Vectors and scalars that updates must bring beside "delta" for the rule to work.
         takes_discounts: Whether updates may count less than in full, as stale ones do: not where agents remember theirs
             in full and the rule's state must stay in step.
+        maskable: Whether its sums can be added in fixed point, under masks, as SecureSum does: numbers of about one
+            size, and none under the name of an agent.
+        hides_updates: Whether loss and norm of an update stay with its agent, and only means over all are told.
+        several: Whether it merges several common models, as learners that ask for `models` need. Nothing may stand
+            right of it in a chain then: transforms change "delta" alone, the first model's.
         formula: What it computes, in one line of plain text.
     """
 
     partial: ClassVar[type[Partial]] = WeightedSum
     needs: ClassVar[tuple[str, ...]] = ()
     takes_discounts: ClassVar[bool] = True
+    maskable: ClassVar[bool] = False
+    hides_updates: ClassVar[bool] = False
+    several: ClassVar[bool] = False
     formula: ClassVar[str] = ""
 
     @property
@@ -44,6 +53,24 @@ class Aggregator(Step, ABC):
     def sums(self) -> bool:
         """Whether all that hosts send are weighted sums, which can be worked out slice by slice."""
         return self.partial is WeightedSum
+
+    @property
+    def weighs_equally(self) -> bool:
+        """Whether every update counts the same, as noise that agents share needs it."""
+        return False
+
+    def largest_weight(self, examples: float) -> float | None:
+        """The largest weight in its sums of an agent with so many examples; None if rounds decide."""
+        return examples
+
+    def agent_side(self, who: Identity) -> AgentSide:
+        """Its side for an agent, where that runs."""
+        return AgentSide(self.collect, who.name)
+
+    def driver_side(self, run: str) -> DriverSide:
+        """Its side at the driver, of a run whose ledger has this number."""
+        del run
+        return DriverSide()
 
     @property
     def min_updates(self) -> int:
@@ -74,8 +101,12 @@ class Aggregator(Step, ABC):
         return self
 
     def validates_on(self) -> Source | None:
-        """Data that only the driver opens, by which the rule judges merges; None if it judges none."""
+        """Data by which the rule judges merges, which the driver opens; None if it judges none."""
         return None
+
+    def validates_on_hosts(self) -> bool:
+        """Whether hosts may open that data too, and judge merges side by side."""
+        return False
 
     def judged(self, objective: Objective) -> Self:
         """The rule with a way to judge merges, at the vectors of one round; for rules that validate."""
@@ -91,6 +122,11 @@ class Aggregator(Step, ABC):
         """Scalars that the next round brings to every agent, for `collect`: what the rule has learned so far."""
         del state
         return {}
+
+    def ended(self, state: State) -> str:
+        """Why no further round may be merged, such as a privacy budget that is spent; empty if one may."""
+        del state
+        return ""
 
     def collect(self, update: Update, round: Round) -> Partial:
         """The partial of one update, where the agent runs: nothing else of the update leaves it."""

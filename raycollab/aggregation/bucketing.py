@@ -10,8 +10,8 @@ from raycollab.aggregation.partial import Partial
 from raycollab.aggregation.rows import RowRule, Rows
 from raycollab.aggregation.stack import Stack
 from raycollab.aggregation.wrapper import Wrapper
-from raycollab.config import require
 from raycollab.rng import derive_seed
+from raycollab.settings import require
 from raycollab.types import State, Update
 
 

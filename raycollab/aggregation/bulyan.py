@@ -12,7 +12,7 @@ from raycollab.aggregation.partial import Partial
 from raycollab.aggregation.rows import RowRule, Rows
 from raycollab.aggregation.sorting import sorted_rows
 from raycollab.aggregation.stack import Stack
-from raycollab.config import require
+from raycollab.settings import require
 from raycollab.spec import DELTA
 from raycollab.types import State, Update
 

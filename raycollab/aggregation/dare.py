@@ -8,7 +8,7 @@ from raycollab.aggregation.base import Aggregator
 from raycollab.aggregation.mean import Mean
 from raycollab.aggregation.partial import Partial
 from raycollab.aggregation.wrapper import Wrapper
-from raycollab.config import require
+from raycollab.settings import require
 from raycollab.spec import DELTA
 from raycollab.types import Round, Update
 

@@ -9,8 +9,8 @@ from raycollab.aggregation.base import Aggregator
 from raycollab.aggregation.partial import Partial
 from raycollab.aggregation.rows import check_whole
 from raycollab.aggregation.weighted_sum import WeightedSum
-from raycollab.config import require
 from raycollab.errors import UpdateError
+from raycollab.settings import require
 from raycollab.spec import BUFFERS, DELTA, PARAMS, Coverage
 from raycollab.types import Round, State, Update
 

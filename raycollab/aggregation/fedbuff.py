@@ -9,7 +9,7 @@ from torch import Tensor
 from raycollab.aggregation.base import Aggregator
 from raycollab.aggregation.partial import Partial
 from raycollab.aggregation.weighted_sum import WeightedSum
-from raycollab.config import require
+from raycollab.settings import require
 from raycollab.spec import DELTA
 from raycollab.types import Round, State, Update
 
@@ -31,6 +31,7 @@ class FedBuff(Aggregator):
 
     lr: float = 1.0
 
+    maskable = True
     formula = "delta = lr / K * sum_i discount_i delta_i"
 
     def __post_init__(self) -> None:
@@ -40,6 +41,11 @@ class FedBuff(Aggregator):
     def laws(self) -> frozenset[str]:
         """Those of a mean that ignores weights; updates keep their length if the learning rate is 1."""
         return frozenset({"failure", "identity"} if self.lr == 1 else {"failure"})
+
+    def largest_weight(self, examples: float) -> float:
+        """One."""
+        del examples
+        return 1.0
 
     def collect(self, update: Update, round: Round) -> Partial:
         """The discounted vectors, with weight 1."""

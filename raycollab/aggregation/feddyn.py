@@ -32,12 +32,18 @@ class FedDyn(Aggregator):
 
     needs: ClassVar[tuple[str, ...]] = (_ALPHA,)
     takes_discounts = False
+    maskable = True
     laws = frozenset({"failure"})
     formula = "h -= |P|/m * mean_i delta_i;  delta = mean_i delta_i - h   (h is the paper's over alpha)"
 
     def init(self, params: Tensor) -> State:
         """No drift."""
         return {"drift": torch.zeros_like(params)}
+
+    def largest_weight(self, examples: float) -> float:
+        """One."""
+        del examples
+        return 1.0
 
     def collect(self, update: Update, round: Round) -> Partial:
         """The update with weight 1, the share of agents in its round, and that there is somebody with its alpha."""

@@ -31,6 +31,7 @@ class FedNova(Aggregator):
 
     formula = "delta = (mean_i a_i) * mean_i (delta_i / a_i), a_i = effective steps"
     needs: ClassVar[tuple[str, ...]] = (_STEPS,)
+    maskable = True
     laws = frozenset({"weights", "failure", "identity"})
 
     def collect(self, update: Update, round: Round) -> Partial:

@@ -10,8 +10,8 @@ from torch import Tensor
 from raycollab.aggregation.partial import Partial
 from raycollab.aggregation.rows import RowRule, distances_to
 from raycollab.aggregation.stack import Stack
-from raycollab.config import require
 from raycollab.errors import UpdateError
+from raycollab.settings import require
 from raycollab.spec import DELTA
 from raycollab.types import State, Update
 

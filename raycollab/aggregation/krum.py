@@ -9,7 +9,7 @@ from torch import Tensor
 from raycollab.aggregation.partial import Partial
 from raycollab.aggregation.rows import RowRule
 from raycollab.aggregation.stack import Stack
-from raycollab.config import require
+from raycollab.settings import require
 from raycollab.spec import DELTA
 from raycollab.types import State, Update
 

@@ -12,8 +12,8 @@ from raycollab.aggregation.exact_sum import ExactSum
 from raycollab.aggregation.partial import Partial
 from raycollab.aggregation.weighted_sum import WeightedSum
 from raycollab.by_name import check_known, check_names
-from raycollab.config import require
 from raycollab.errors import ConfigError
+from raycollab.settings import require
 from raycollab.types import Round, State, Update
 
 _COUNTED = "counted"
@@ -31,6 +31,7 @@ class Mean(Aggregator):
         exact: Add in fixed point, so that the bits do not depend on RunConfig.num_blocks either, for twice the memory
             and bytes (an upload codec leaves them as they are). Weight times element must sum to less than 1.3e8; see
             ExactSum for the error, below 7.3e-12 where weights are >= 1.
+        scalar: Weigh by this number of each update instead, >= 0, such as "with[image]" of ModalityCounts.
     Shapes: updates of [d] -> [d]; memory [d] per block, whatever the number of agents.
     Raises: ConfigError for weights that are negative, not finite or all zero, and for a name that is no text; before a
         run, for a name that no agent has, and if a round can bring none but agents of weight 0.
@@ -40,6 +41,7 @@ class Mean(Aggregator):
     weights: str = "examples"
     by_agent: Mapping[str, float] | None = None
     exact: bool = False
+    scalar: str | None = None
 
     formula = "delta = sum_i w_i delta_i / sum_i w_i"
 
@@ -51,22 +53,44 @@ class Mean(Aggregator):
             weights = self.by_agent.values()
             good = all(0 <= weight < math.inf for weight in weights) and any(weights)
             require(good, "Mean.by_agent", dict(self.by_agent), "weights must be >= 0, finite and not all zero")
+        alone = self.scalar is None or (self.weights == "examples" and self.by_agent is None)
+        require(alone, "Mean.scalar", self.scalar, "weighs by itself: leave weights and by_agent as they are")
 
     @property
     def needs(self) -> tuple[str, ...]:  # type: ignore[override]
         """What it weighs by, if that is a scalar of the update."""
+        if self.scalar is not None:
+            return (self.scalar,)
         return (_COUNTED,) if self.weights == "tokens" and self.by_agent is None else ()
 
     @property
     def laws(self) -> frozenset[str]:
         """Those of a mean; that weights count only where it goes by the weights that agents report."""
-        reported = self.weights == "examples" and self.by_agent is None
+        reported = self.weights == "examples" and self.by_agent is None and self.scalar is None
         return frozenset({"failure", "identity", "weights"} if reported else {"failure", "identity"})
 
     @property
     def sums(self) -> bool:
         """Not where it adds in fixed point."""
         return not self.exact
+
+    @property
+    def maskable(self) -> bool:  # type: ignore[override]
+        """Where it does not add in fixed point already."""
+        return not self.exact
+
+    def largest_weight(self, examples: float) -> float | None:
+        """By what it goes; of tokens, and of another scalar, only a round knows."""
+        if self.by_agent is not None:
+            return max(self.by_agent.values())
+        if self.scalar is not None:
+            return None
+        return {"examples": examples, "uniform": 1.0}.get(self.weights)
+
+    @property
+    def weighs_equally(self) -> bool:
+        """With uniform weights."""
+        return self.weights == "uniform" and self.by_agent is None
 
     def check_agents(self, names: Sequence[str], arriving: int) -> None:
         """Weights by name must be of these agents, and each round must bring one of them."""
@@ -83,13 +107,18 @@ class Mean(Aggregator):
     def collect(self, update: Update, round: Round) -> Partial:
         """The update times its weight."""
         del round
-        if self.by_agent is not None:
-            update = replace(update, weight=self.by_agent.get(update.agent, 0.0))
-        elif self.weights == "tokens":
-            update = replace(update, weight=update.scalars[_COUNTED])
-        elif self.weights == "uniform":
-            update = replace(update, weight=1.0)
+        update = self.weighed(update)
         return ExactSum.of(update) if self.exact else WeightedSum.of(update)
+
+    def weighed(self, update: Update) -> Update:
+        """The update with the weight that it has here."""
+        if self.by_agent is not None:
+            return replace(update, weight=self.by_agent.get(update.agent, 0.0))
+        if self.scalar is not None:
+            return replace(update, weight=update.scalars[self.scalar])
+        if self.weights == "tokens":
+            return replace(update, weight=update.scalars[_COUNTED])
+        return replace(update, weight=1.0) if self.weights == "uniform" else update
 
     def check(self, total: Partial) -> None:
         """The weights must not sum to zero, nor an exact sum leave its range."""

@@ -9,8 +9,8 @@ from torch import Tensor
 from raycollab.aggregation.base import Aggregator
 from raycollab.aggregation.partial import Partial
 from raycollab.aggregation.weighted_sum import WeightedSum
-from raycollab.config import require
 from raycollab.norms import l2_norm
+from raycollab.settings import require
 from raycollab.spec import DELTA
 from raycollab.types import Round, State, Update
 
@@ -32,6 +32,7 @@ class NormBound(Aggregator):
     max_norm: float
 
     formula = "delta = sum_i p_i delta_i min(1, max_norm / |delta_i|)"
+    maskable = True
     laws = frozenset({"failure", "weights"})
 
     def __post_init__(self) -> None:

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from raycollab.aggregation.base import Aggregator
 from raycollab.aggregation.partial import Partial
+from raycollab.aggregation.private_mean import PrivateMean
 from raycollab.aggregation.product import Product
-from raycollab.config import require
 from raycollab.errors import ConfigError, ModelError, UpdateError
 from raycollab.rng import derive_seed
+from raycollab.settings import require
 from raycollab.spec import Coverage, Entry, ParamSpec, Segments
 from raycollab.types import Round, State, Update
 
@@ -45,6 +46,11 @@ class PerGroup(Aggregator):
         for pattern, rule in self.rules.items():
             if not isinstance(rule, Aggregator):
                 raise ConfigError(f"PerGroup.rules[{pattern!r}]={rule!r}: must be an Aggregator, such as Mean()")
+            if isinstance(rule, PrivateMean):
+                raise ConfigError(
+                    f"PerGroup.rules[{pattern!r}]={rule!r}: it counts what all of an update tells, not a group of it: "
+                    f"use it alone"
+                )
             if rule.validates_on() is not None:
                 raise ConfigError(
                     f"PerGroup.rules[{pattern!r}]={rule!r}: it judges whole models: use it alone, per='group'"

@@ -9,9 +9,9 @@ from torch import Tensor
 from raycollab.aggregation.base import Aggregator
 from raycollab.aggregation.partial import Partial, Tree
 from raycollab.aggregation.weighted_sum import Sum, WeightedSum
-from raycollab.config import require
 from raycollab.errors import UpdateError
 from raycollab.norms import l2_norm
+from raycollab.settings import require
 from raycollab.spec import DELTA
 from raycollab.types import Round, State, Update
 

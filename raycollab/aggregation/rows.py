@@ -10,8 +10,8 @@ from torch import Tensor
 from raycollab.aggregation.base import Aggregator
 from raycollab.aggregation.partial import Partial
 from raycollab.aggregation.stack import Stack
-from raycollab.config import require
 from raycollab.errors import ModelError
+from raycollab.settings import require
 from raycollab.spec import Coverage
 
 _MOST_COLUMNS = 2**15  # more would leave the cache, and torch would split each small operation over threads

@@ -10,7 +10,7 @@ from torch import Tensor
 from raycollab.aggregation.base import Aggregator
 from raycollab.aggregation.partial import Partial
 from raycollab.aggregation.weighted_sum import WeightedSum
-from raycollab.config import require
+from raycollab.settings import require
 from raycollab.spec import DELTA, Segments
 from raycollab.types import Round, State, Update
 
@@ -30,11 +30,17 @@ class TaskArithmetic(Aggregator):
 
     scale: float
 
+    maskable = True
     formula = "delta = scale * sum_i delta_i"
 
     def __post_init__(self) -> None:
         accepted = "must be > 0 and finite; 1 adds deltas as they are"
         require(0 < self.scale < math.inf, "TaskArithmetic.scale", self.scale, accepted)
+
+    def largest_weight(self, examples: float) -> float:
+        """One."""
+        del examples
+        return 1.0
 
     def collect(self, update: Update, round: Round) -> Partial:
         """The update with weight 1."""

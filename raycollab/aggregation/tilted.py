@@ -10,7 +10,7 @@ from torch import Tensor
 from raycollab.aggregation.partial import Partial
 from raycollab.aggregation.rows import RowRule
 from raycollab.aggregation.stack import Stack
-from raycollab.config import require
+from raycollab.settings import require
 from raycollab.types import WEIGHT_OF, State, Update
 
 _START_LOSS = "start_loss"

@@ -11,7 +11,7 @@ from raycollab.aggregation.partial import Partial
 from raycollab.aggregation.rows import RowRule
 from raycollab.aggregation.sorting import sorted_rows
 from raycollab.aggregation.stack import Stack
-from raycollab.config import require
+from raycollab.settings import require
 from raycollab.types import State, Update
 
 _ROUNDING = 1e-9  # of a number of updates

@@ -50,9 +50,19 @@ class Wrapper(Aggregator):
         return self.rule.min_updates
 
     @property
+    def weighs_equally(self) -> bool:
+        """As the rule does."""
+        return self.rule.weighs_equally
+
+    @property
     def takes_discounts(self) -> bool:  # type: ignore[override]
         """As the rule does."""
         return self.rule.takes_discounts
+
+    @property
+    def several(self) -> bool:  # type: ignore[override]
+        """As the rule does."""
+        return self.rule.several
 
     def check_agents(self, names: Sequence[str], arriving: int) -> None:
         """As the rule does."""
@@ -74,6 +84,10 @@ class Wrapper(Aggregator):
         """As the rule does."""
         return self.rule.validates_on()
 
+    def validates_on_hosts(self) -> bool:
+        """As the rule does."""
+        return self.rule.validates_on_hosts()
+
     def judged(self, objective: Objective) -> Self:
         """The rule with a way to judge merges."""
         return replace(self, rule=self.rule.judged(objective))  # type: ignore[type-var]
@@ -85,6 +99,10 @@ class Wrapper(Aggregator):
     def tells(self, state: State) -> Mapping[str, float]:
         """What the rule tells."""
         return self.rule.tells(state)
+
+    def ended(self, state: State) -> str:
+        """As the rule does."""
+        return self.rule.ended(state)
 
     def collect(self, update: Update, round: Round) -> Partial:
         """What the rule collects."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from raycollab.aggregation import Rows
 from raycollab.attacks.base import Collusion
-from raycollab.config import require
+from raycollab.settings import require
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from raycollab.attacks.nan import NotANumber
 from raycollab.attacks.sign_flip import SignFlip
 from raycollab.attacks.under_attack import UnderAttack
 from raycollab.chains import Chain
-from raycollab.config import Settings, require
 from raycollab.errors import ConfigError
 from raycollab.modes import Mode
+from raycollab.settings import Settings, require
 from raycollab.task import Task
 
 KINDS: dict[str, type[Misbehaviour]] = {

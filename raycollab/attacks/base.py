@@ -7,8 +7,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from raycollab.aggregation import Rows
-from raycollab.config import Settings
 from raycollab.learners import Learner
+from raycollab.settings import Settings
 from raycollab.task import Task
 from raycollab.types import State
 

@@ -36,6 +36,11 @@ class Disguised(Learner):
         return self.inner.needs
 
     @property
+    def models(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Those of the learner."""
+        return self.inner.models
+
+    @property
     def sends(self) -> tuple[str, ...]:  # type: ignore[override]
         """Those of the learner."""
         return self.inner.sends

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from raycollab.attacks.forged import Forgery
-from raycollab.config import require
+from raycollab.settings import require
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from raycollab.attacks.forged import Forgery
-from raycollab.config import require
+from raycollab.settings import require
 
 
 @dataclass(frozen=True)

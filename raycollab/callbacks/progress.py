@@ -1,6 +1,7 @@
 """A run on the terminal: who takes part, a line per round, and the report at the end."""
 
 from collections.abc import Mapping, Sequence
+from math import isnan
 from shlex import quote
 from typing import Any
 
@@ -9,11 +10,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from raycollab.callbacks.base import Callback
-from raycollab.report import DRIFTS, agent_table, drifting, private_note
+from raycollab.report import DRIFTS, SPENT, agent_table, drifting, private_note
 from raycollab.result import Result
 from raycollab.types import Begun, Notice, RoundReport, Started
 
 _MAX_AGENT_LINES = 20
+_NEWEST = ("examples", "loss", "norm", "standing", *SPENT)
 
 
 class Progress(Callback):
@@ -63,7 +65,7 @@ class Progress(Callback):
     def on_round(self, report: RoundReport) -> None:
         """One line."""
         scores = {
-            "train loss": report.train_loss,
+            **({} if isnan(report.train_loss) else {"train loss": report.train_loss}),
             **{n: v for n, v in report.metrics.items() if n in ("loss", "accuracy", "auc")},
         }
         text = "  ".join(f"{name} {value:.4f}" for name, value in scores.items())
@@ -130,7 +132,7 @@ def summarised(rows: Sequence[Mapping[str, Any]], learners: Mapping[str, str]) -
             {
                 key: row[key]
                 for key in row
-                if (key in ("examples", "loss", "norm") or key.startswith(("val_", "test_"))) and row[key] is not None
+                if (key in _NEWEST or key.startswith(("val_", "test_", "personal_"))) and row[key] is not None
             }
         )
     return list(agents.values())

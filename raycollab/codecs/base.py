@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 from torch import Tensor
 
-from raycollab.config import Settings
+from raycollab.settings import Settings
 
 
 class Codec(Settings, ABC):

@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from raycollab.codecs.base import Codec
-from raycollab.config import require
 from raycollab.errors import UpdateError
+from raycollab.settings import require
 
 _PIECE = 2**16  # elements that are worked on together: what is made on the way stays in the cache
 _PAIRS = np.array([(code % 16 - 8, code // 16 - 8) for code in range(256)], np.int8).view(np.int16).reshape(-1)

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from raycollab.config import require
 from raycollab.data import Source
 from raycollab.errors import ModelError
 from raycollab.learners.base import Learner
 from raycollab.learners.public import consensus_place, public_columns, say, soft_problem
+from raycollab.settings import require
 from raycollab.spec import BUFFERS
 from raycollab.task import Problem
 from raycollab.types import Round, State, Update

@@ -7,10 +7,10 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from raycollab.config import require
 from raycollab.learners.base import Learner
 from raycollab.learners.local import LocalLearner
 from raycollab.params import FlatModel
+from raycollab.settings import require
 from raycollab.spec import DELTA
 from raycollab.task import Problem
 from raycollab.types import Round, State, Update

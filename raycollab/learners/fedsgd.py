@@ -6,12 +6,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from raycollab.config import require
 from raycollab.errors import ModelError
 from raycollab.learners.base import Learner
 from raycollab.learners.local import REPORTED
 from raycollab.learners.sgd import SGD
 from raycollab.params import FlatModel
+from raycollab.settings import require
 from raycollab.spec import DELTA
 from raycollab.task import Problem
 from raycollab.types import Batch, Round, State, Update

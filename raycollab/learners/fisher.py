@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from raycollab.config import require
 from raycollab.learners.base import Learner
 from raycollab.learners.wrapper import LearnerWrapper
+from raycollab.settings import require
 from raycollab.spec import BUFFERS, DELTA
 from raycollab.task import Problem
 from raycollab.types import Round, State, Update
@@ -45,18 +45,26 @@ class Fisher(LearnerWrapper):
         if buffers is not None and BUFFERS in update.vectors:
             buffers = buffers + update.vectors[BUFFERS]
         problem.model.load(params + update.vectors[DELTA], buffers)
-        return update.with_vectors(**{FISHER: self._diagonal(problem, round)}), state
+        return update.with_vectors(**{FISHER: fisher_diagonal(problem, round, self.num_examples)}), state
 
-    def _diagonal(self, problem: Problem, round: Round) -> Tensor:
-        model = problem.model
-        was_training = model.module.training
-        model.module.eval()
-        total = torch.zeros(model.spec.num_params, device=model.device)
-        totals = model.split(total)
-        count = min(self.num_examples, problem.shard.num_examples("train"))
-        for example in problem.batches(round, batch_size=1, epochs=1, steps=count):
-            problem.backward(example)
-            for sum, grad in zip(totals, model.shared_grads, strict=True):
-                sum.addcmul_(grad, grad)
-        model.module.train(was_training)
-        return total.div_(count)
+
+def fisher_diagonal(problem: Problem, round: Round, num_examples: int) -> Tensor:
+    """Mean over examples of the squared gradient by each exchanged parameter, where the model stands now [d].
+
+    Args:
+        problem: The agent's problem.
+        round: Seeds the draw of the examples.
+        num_examples: How many; all of the train split if it has fewer.
+    """
+    model = problem.model
+    was_training = model.module.training
+    model.module.eval()
+    total = torch.zeros(model.spec.num_params, device=model.device)
+    totals = model.split(total)
+    count = min(num_examples, problem.shard.num_examples("train"))
+    for example in problem.batches(round, batch_size=1, epochs=1, steps=count):
+        problem.backward(example)
+        for sum, grad in zip(totals, model.shared_grads, strict=True):
+            sum.addcmul_(grad, grad)
+    model.module.train(was_training)
+    return total.div_(count)

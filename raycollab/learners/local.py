@@ -9,11 +9,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from raycollab.config import require
 from raycollab.errors import UpdateError
 from raycollab.learners.base import Learner
 from raycollab.params import FlatModel
 from raycollab.schedules import Constant, Schedule
+from raycollab.settings import require
 from raycollab.spec import BUFFERS, DELTA
 from raycollab.task import Problem
 from raycollab.types import Batch, Round, State, Update

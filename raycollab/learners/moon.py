@@ -1,19 +1,17 @@
 """MOON: representations are drawn to the common model's and away from the agent's own last ones."""
 
-import copy
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from raycollab.config import require
 from raycollab.learners.base import Learner
+from raycollab.learners.fixed import fixed_copy
 from raycollab.learners.local import LocalLearner
-from raycollab.params import FlatModel
-from raycollab.spec import BUFFERS, DELTA, PARAMS, ParamSpec
+from raycollab.settings import require
+from raycollab.spec import BUFFERS, DELTA, PARAMS
 from raycollab.task import Problem
 from raycollab.types import Batch, Round, State, Update
 
@@ -61,7 +59,7 @@ class Moon(Learner):
         """Take the learner's steps on the loss with the term; remember where they ended."""
         stepper = self.learner.begin(problem.model, state["learner"])
         here = {PARAMS: params, BUFFERS: round.vectors.get(BUFFERS, params[:0])}
-        others = [_fixed(problem.model, vectors) for vectors in (here, state["last"])] if state["last"] else []
+        others = [fixed_copy(problem.model, vectors) for vectors in (here, state["last"])] if state["last"] else []
         given = {field.name: getattr(problem, field.name) for field in fields(problem)}
         contrast = _Contrast(**given, others=tuple(others), mu=self.mu, temperature=self.temperature)
         update = self.learner.train(contrast, params, round, stepper.step)
@@ -85,20 +83,3 @@ class _Contrast(Problem):
             fixed = [self.task.features(module, batch) for module in self.others]
         pull, push = (functional.cosine_similarity(z, other) for other in fixed)
         return loss + self.mu * functional.softplus((push - pull) / self.temperature).mean()
-
-
-def _fixed(model: FlatModel, vectors: Mapping[str, Tensor]) -> nn.Module:
-    """The module under other vectors, in evaluation mode; whatever is private it shares with the model."""
-    named = _named(model.spec, vectors)
-    tensors = {**dict(model.module.named_parameters()), **dict(model.module.named_buffers())}
-    instead = {id(tensor): named.get(name, tensor) for name, tensor in tensors.items()}
-    return copy.deepcopy(model.module, instead).eval()
-
-
-def _named(spec: ParamSpec, vectors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Parameters and buffers by name, as views of a model's vectors where its dtype is theirs."""
-    places = [(entry, vectors[PARAMS]) for entry in spec.params] + [(entry, vectors[BUFFERS]) for entry in spec.buffers]
-    return {
-        entry.name: vector[entry.offset : entry.stop].view(entry.shape).to(getattr(torch, entry.dtype))
-        for entry, vector in places
-    }

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from raycollab.config import require
 from raycollab.learners.local import LocalLearner
 from raycollab.learners.sgd import SGD
 from raycollab.learners.wrapper import LearnerWrapper
 from raycollab.params import FlatModel
+from raycollab.settings import require
 from raycollab.task import Problem
 from raycollab.types import Round, State, Update
 

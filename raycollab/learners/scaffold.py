@@ -6,10 +6,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from raycollab.config import require
 from raycollab.learners.base import Learner
 from raycollab.learners.sgd import SGD
 from raycollab.params import FlatModel
+from raycollab.settings import require
 from raycollab.task import Problem
 from raycollab.types import Round, State, Update
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from raycollab.config import require
 from raycollab.errors import UpdateError
 from raycollab.fused import Descent, Stacked
 from raycollab.learners.base import JointLearner
 from raycollab.learners.joint import train_together
 from raycollab.learners.local import LocalLearner, Stepper
 from raycollab.params import FlatModel
+from raycollab.settings import require
 from raycollab.task import Problem
 from raycollab.types import Round, State, Update
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from raycollab.config import require
 from raycollab.learners.base import Learner
 from raycollab.learners.wrapper import LearnerWrapper
+from raycollab.settings import require
 from raycollab.spec import BUFFERS
 from raycollab.task import Problem
 from raycollab.types import Round, State, Update

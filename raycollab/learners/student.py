@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from raycollab.config import require
 from raycollab.data import Source
 from raycollab.errors import ModelError
 from raycollab.learners.base import Learner
 from raycollab.learners.local import REPORTED
 from raycollab.learners.public import consensus_place, soft_problem
+from raycollab.settings import require
 from raycollab.spec import DELTA
 from raycollab.task import Problem
 from raycollab.types import Round, State, Update

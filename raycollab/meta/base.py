@@ -8,13 +8,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from raycollab.config import require
 from raycollab.errors import DataError, ModelError, RoundStopped, UpdateError
 from raycollab.learners import REPORTED, SGD, Learner, LocalLearner
 from raycollab.learners.local import clip_gradients
 from raycollab.meta.episodes import Episode, Episodes, PartyTask, at
 from raycollab.meta.functional import Functional, Parameters, evaluating, put
 from raycollab.params import FlatModel
+from raycollab.settings import require
 from raycollab.spec import BUFFERS, DELTA
 from raycollab.task import Problem, Task
 from raycollab.types import Batch, Round, State, Update

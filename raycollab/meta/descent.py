@@ -8,10 +8,10 @@ from fnmatch import fnmatchcase
 
 from torch import Tensor
 
-from raycollab.config import require
 from raycollab.errors import ModelError
 from raycollab.meta.base import MetaLearner
 from raycollab.meta.functional import Functional, Parameters
+from raycollab.settings import require
 from raycollab.types import Batch
 
 

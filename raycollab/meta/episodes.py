@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from raycollab.config import Settings, require
 from raycollab.errors import DataError
 from raycollab.rng import numpy_generator
+from raycollab.settings import Settings, require
 from raycollab.task import Shard
 from raycollab.types import Batch
 

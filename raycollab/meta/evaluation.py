@@ -8,7 +8,6 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from raycollab.config import require
 from raycollab.deploy import TrainedModel
 from raycollab.errors import ConfigError
 from raycollab.meta.base import MetaLearner
@@ -16,6 +15,7 @@ from raycollab.meta.episodes import Episode, Episodes, at
 from raycollab.meta.functional import Functional, Parameters, evaluating, put
 from raycollab.metrics import Statistic
 from raycollab.rng import derive_seed
+from raycollab.settings import require
 from raycollab.task import Shard, Task
 
 HALF = "_half"  # behind a metric's name: half the width of its 95 % interval

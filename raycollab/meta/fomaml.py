@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from raycollab.config import require
 from raycollab.meta.maml import MAML
+from raycollab.settings import require
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,10 +8,10 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from raycollab.config import require
 from raycollab.errors import DataError
 from raycollab.meta.episodes import Episode, Episodes
 from raycollab.recipe import import_named
+from raycollab.settings import require
 from raycollab.task import Shard
 from raycollab.types import Batch
 

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from raycollab.config import require
 from raycollab.data import Shard
 from raycollab.meta.base import MetaLearner
 from raycollab.meta.episodes import Episodes
 from raycollab.meta.evaluation import HALF, OverEpisodes, Scorer, drawn
 from raycollab.metrics import Statistics
+from raycollab.settings import require
 from raycollab.spec import ParamSpec
 from raycollab.task import Fingerprint, Task
 from raycollab.types import Batch

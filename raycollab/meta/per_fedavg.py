@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from raycollab.config import require
 from raycollab.meta.descent import OneRate
 from raycollab.meta.episodes import Episode
 from raycollab.meta.functional import Functional, Parameters
+from raycollab.settings import require
 
 HESSIANS = ("none", "difference")
 

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from raycollab.config import Settings
+from raycollab.settings import Settings
 from raycollab.types import Assignment, State
 
 

@@ -4,10 +4,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from raycollab.config import require
 from raycollab.modes.base import Mode
 from raycollab.modes.clock import Durations, Exponential
 from raycollab.rng import derive_seed
+from raycollab.settings import require
 from raycollab.types import Assignment, State
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from raycollab.by_name import check_known, check_names
-from raycollab.config import require
 from raycollab.rng import numpy_generator
+from raycollab.settings import require
 
 
 class Durations(ABC):

@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from raycollab.config import require
 from raycollab.modes.base import Mode
 from raycollab.modes.clock import Durations, Exponential
+from raycollab.settings import require
 from raycollab.types import Assignment, State
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from raycollab.config import require
 from raycollab.modes.base import Mode
+from raycollab.settings import require
 from raycollab.types import Assignment, State
 
 

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import torch
 
-from raycollab.config import require
 from raycollab.data import WEIGHT, Columns, Opened, Shard, Source, Streamed, StreamedShard
 from raycollab.errors import DataError
 from raycollab.quality.suspects import find_suspects
+from raycollab.settings import require
 from raycollab.task import Task
 
 QUALITIES = ("keep", "down-weight", "drop")

@@ -52,9 +52,17 @@ class HostActor:
         """See Host.run; the round's vectors arrive, and the result leaves, as arrays."""
         return self._host.run(vectors, round, share, present, slices)
 
-    def validate(self, vectors: Any, last_rounds: Any) -> Any:
+    def answer(self, messages: Any) -> Any:
+        """See Host.answer."""
+        return self._host.answer(messages)
+
+    def validate(self, vectors: Any, last_rounds: Any, index: int) -> Any:
         """See Host.validate."""
-        return self._host.validate(vectors, last_rounds)
+        return self._host.validate(vectors, last_rounds, index)
+
+    def judge(self, vectors: Any) -> Any:
+        """See Judge.loss."""
+        return self._host.judge(vectors)
 
     def hold(self, last_rounds: Any) -> Any:
         """See Host.hold."""

@@ -8,23 +8,25 @@ from typing import Any, cast
 
 from torch import Tensor
 
-from raycollab.agent import Agent, LiveAgent, Offer
-from raycollab.aggregation import Node, PairwiseSum, Partial, WeightedSum, add_up
+from raycollab.agent import Agent, LiveAgent
+from raycollab.aggregation import Node, PairwiseSum, Partial, add_up
 from raycollab.checkpoint import load_state, save_state
 from raycollab.determinism import fixed_threads, seeded
-from raycollab.errors import RaycollabError, UpdateError
+from raycollab.errors import UpdateError
 from raycollab.fused import Layer, Stacked, layers_of
 from raycollab.learners import JointLearner
+from raycollab.offer import Offer
 from raycollab.own_part import handed_on
 from raycollab.params import FlatModel
 from raycollab.rng import derive_seed
 from raycollab.runtime.layout import Block
 from raycollab.runtime.session import Session, build_model
 from raycollab.runtime.sharing import Share, ShareResult
+from raycollab.runtime.sides import Sides, failure_of, on_cpu
 from raycollab.storage import Storage
 from raycollab.task import Task
-from raycollab.tree import map_leaves
-from raycollab.types import AgentCard, AgentReport, Assignment, Failure, OwnScores, Round, Update
+from raycollab.types import AgentCard, AgentReport, Assignment, Failure, OwnScores, Round
+from raycollab.withholding import some_part
 
 _MOST_GUESTS = 256  # agents that are open though their home is on another host
 _Outcome = tuple[Partial, AgentReport] | Failure
@@ -47,6 +49,7 @@ class Host:
         self._layers: dict[FlatModel, Sequence[Layer] | None] = {}  # of models that agents can share steps of
         self._copies: dict[tuple[FlatModel, int], Stacked] = {}
         self._agents: dict[str, LiveAgent] = {}
+        self._sides = Sides(session)
         self._refused: dict[str, Failure] = {}  # those that could not be opened
         self._guests: list[str] = []  # opened since, those of longest ago first
         self._stopped = (0, 0, 0)
@@ -73,10 +76,12 @@ class Host:
             handed = None if start is None else handed_on(model, start, agent.name)
             live = LiveAgent(agent, task, model, self._session.chain, self._session.seed, handed)
             live.agree(self._offer)
-            self._aggregator.check_coverage(self._offer.spec.coverage(model.spec))
+            coverage = self._offer.spec.coverage(model.spec)
+            self._aggregator.check_coverage(some_part(self._offer.spec) if agent.learner.withholds else coverage)
+            self._sides.open(agent, self._aggregator, self._offer.run)
             card = live.open()
         except Exception as error:  # whatever a party's data or model raises is reported, and costs only this agent
-            self._refused[agent.name] = _failure(agent.name, error)
+            self._refused[agent.name] = failure_of(agent.name, error)
             return self._refused[agent.name]
         self._agents[agent.name] = live
         return card
@@ -108,6 +113,10 @@ class Host:
         self._layers[model] = layers_of(model)
         return model
 
+    def answer(self, messages: Mapping[str, Any]) -> dict[str, Any]:
+        """Let each of these agents answer its message, or say why it does not."""
+        return self._sides.answer(messages)
+
     def run(
         self, round: Round, share: Share, present: Sequence[int], stop: Callable[[], bool] = lambda: False
     ) -> ShareResult:
@@ -135,7 +144,7 @@ class Host:
                 else:
                     nodes.append(Node(0, block.index, partial))
         self._see_off()
-        nodes = [Node(node.level, node.index, _on_cpu(node.partial)) for node in (*nodes, *total.nodes())]
+        nodes = [Node(node.level, node.index, on_cpu(node.partial)) for node in (*nodes, *total.nodes())]
         made_in = (round.index, round.attempt, round.base_version)
         return ShareResult(tuple(nodes), tuple(reports), tuple(failures), made_in, time.perf_counter() - started)
 
@@ -188,9 +197,9 @@ class Host:
             return self._refused[name]
         try:
             with seeded(round.seed_for("torch", name), self._device):
-                return self._collected(round, *live.update(round, assignment, self._stop_of(round)))
+                return self._sides.collected(round, *live.update(round, assignment, self._stop_of(round)))
         except Exception as error:  # whatever a party's code raises is data: it costs this agent this round
-            return _failure(name, error)
+            return failure_of(name, error)
 
     def _together(self, round: Round, group: Sequence[Assignment], layers: Sequence[Layer]) -> Iterator[_Outcome]:
         lives = [self._agents[assignment.agent] for assignment in group]
@@ -202,15 +211,15 @@ class Host:
             learner, local = lives[0].agent.learner, turns[0].round
             learned = cast(JointLearner, learner).update_together(problems, stacked, turns[0].params, states, local)
         except Exception as error:  # as above, of all that learn together
-            yield from (_failure(assignment.agent, error) for assignment in group)
+            yield from (failure_of(assignment.agent, error) for assignment in group)
             return
         for live, turn, outcome in zip(lives, turns, learned, strict=True):
             try:
                 if isinstance(outcome, UpdateError):
                     raise outcome
-                yield self._collected(round, *live.finish(turn, *outcome))
+                yield self._sides.collected(round, *live.finish(turn, *outcome))
             except Exception as error:  # as above
-                yield _failure(live.agent.name, error)
+                yield failure_of(live.agent.name, error)
 
     def _stacked(self, model: FlatModel, layers: Sequence[Layer], count: int) -> Stacked:
         """Copies of a model's parameters, made once and used by whoever learns together."""
@@ -218,15 +227,6 @@ class Host:
         if known is None:
             known = self._copies[model, count] = Stacked(layers, model.spec, count, self._device)
         return known
-
-    def _collected(self, round: Round, update: Update, report: AgentReport) -> tuple[Partial, AgentReport]:
-        if report.norm > (most := self._session.max_norm):
-            raise UpdateError(
-                f"agent {report.agent!r} round {round.index}: the delta has norm {report.norm:.3g}, above "
-                f"FailureConfig.max_norm={most:g}; it is kept out of the sum"
-            )
-        partial = self._aggregator.collect(update, round)
-        return (partial if isinstance(partial, WeightedSum) else _on_cpu(partial)), report
 
     def _stop_of(self, round: Round) -> Callable[[], bool]:
         mine = (round.index, round.attempt, round.base_version)
@@ -239,8 +239,10 @@ class Host:
         """
         self._stopped = (index, attempt, version)
 
-    def validate(self, vectors: Mapping[str, Tensor], last_rounds: Mapping[str, int]) -> dict[str, OwnScores | Failure]:
-        """Score vectors on the own data of each of these agents."""
+    def validate(
+        self, vectors: Mapping[str, Tensor], last_rounds: Mapping[str, int], index: int
+    ) -> dict[str, OwnScores | Failure]:
+        """Score the vectors that a round ended with on the data that each of these agents has in it."""
         outcomes: dict[str, OwnScores | Failure] = {}
         here = {name: vector.to(self._device) for name, vector in vectors.items()}
         with fixed_threads(self._session.threads):
@@ -251,9 +253,9 @@ class Host:
                     continue
                 try:
                     with seeded(derive_seed(self._session.seed, "validate", name), self._device):
-                        outcomes[name] = live.validate(here, last_round)
+                        outcomes[name] = live.validate(here, last_round, index)
                 except Exception as error:  # as above: a failed score is a row in the report
-                    outcomes[name] = _failure(name, error)
+                    outcomes[name] = failure_of(name, error)
         return outcomes
 
     def hold(self, last_rounds: Mapping[str, int]) -> list[Failure]:
@@ -261,9 +263,13 @@ class Host:
 
         Returns: The agents that are not open here, and so hold nothing.
         """
-        kept = {name: self._agents[name].kept(last) for name, last in last_rounds.items() if name in self._agents}
+        kept = {
+            name: self._agents[name].memory.kept(last) for name, last in last_rounds.items() if name in self._agents
+        }
         self._held = {
-            name: {"round": round, "state": self._agents[name].state(round)} for name, round in kept.items() if round
+            name: {"round": round, "state": self._agents[name].memory.state(round)}
+            for name, round in kept.items()
+            if round
         }
         return [failure for name, failure in self._refused.items() if name in last_rounds]
 
@@ -271,14 +277,14 @@ class Host:
         """Store what is held; rounds may go on meanwhile, as nothing remembered is ever written into."""
         held, self._held = self._held, {}
         for name, memory in held.items():
-            save_state(storage, name, _on_cpu(memory))
+            save_state(storage, name, on_cpu(memory))
 
     def restore(self, storage: Storage, names: Sequence[str]) -> None:
         """Load what these agents stored."""
         for name in names:
             stored = load_state(storage, name)
             if stored is not None and name in self._agents:
-                self._agents[name].restore(stored["round"], stored["state"])
+                self._agents[name].memory.restore(stored["round"], stored["state"])
 
 
 def _evenly(group: list[Assignment], most: int) -> list[list[Assignment]]:
@@ -286,12 +292,3 @@ def _evenly(group: list[Assignment], most: int) -> list[list[Assignment]]:
     count = -(-len(group) // most)
     bounds = [len(group) * part // count for part in range(count + 1)]
     return [group[start:stop] for start, stop in pairwise(bounds)]
-
-
-def _failure(agent: str, error: Exception) -> Failure:
-    known = isinstance(error, RaycollabError)
-    return Failure(agent, type(error).__name__, str(error) if known else f"{type(error).__name__}: {error}")
-
-
-def _on_cpu(tree: Any) -> Any:
-    return map_leaves(lambda leaf: leaf.cpu() if isinstance(leaf, Tensor) else leaf, tree)

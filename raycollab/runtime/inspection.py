@@ -1,7 +1,7 @@
 """What a host sends is looked at again where it arrives: a host could be wrong, and one bad number spoils a sum."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields, replace
 
 import torch
@@ -13,6 +13,7 @@ from raycollab.norms import l2_norm
 from raycollab.runtime.layout import Block
 from raycollab.runtime.sharing import Share, ShareResult
 from raycollab.runtime.slices import Cut
+from raycollab.secure import MaskedSum
 from raycollab.spec import BUFFERS, ParamSpec, Segments
 from raycollab.types import AgentReport, Failure, Round
 
@@ -37,19 +38,32 @@ def inspected(result: object, share: Share, present: Sequence[int], round: Round
         sent = _checked(result, share, present, made_in)
     except UpdateError as error:
         return ShareResult(_nothing_of(share), (), _refused(_agents_of(share), error), made_in)
+    who = _who(round.index, share)
+
+    def check(node: Node, reports: Sequence[AgentReport]) -> None:
+        _check_sum(node, reports, spec, who)
+        if isinstance(node.partial, MaskedSum):
+            node.partial.check(made_in, spec)
+
+    return without_wrong_sums(sent, share, present, check)
+
+
+def without_wrong_sums(
+    sent: ShareResult, share: Share, present: Sequence[int], check: Callable[[Node, Sequence[AgentReport]], None]
+) -> ShareResult:
+    """A share's result without the sums that a check raises UpdateError for; all agents in such a sum have failed."""
     agents = {block.index: _agents_of([block]) for block in share}
     reports = {report.agent: report for report in sent.reports}
     for node in sent.nodes:
-        members = [name for index in node.blocks(present) for name in agents[index]]
+        members = [name for index in node.blocks(present) for name in agents[index] if name in reports]
         try:
-            _check_sum(node, [reports[name] for name in members if name in reports], spec, _who(round.index, share))
+            check(node, [reports[name] for name in members])
         except UpdateError as error:
-            lost = [name for name in members if name in reports]
-            sent = ShareResult(
-                tuple(replace(each, partial=None) if each is node else each for each in sent.nodes),
-                tuple(report for report in sent.reports if report.agent not in lost),
-                (*sent.failures, *_refused(lost, error)),
-                made_in,
+            sent = replace(
+                sent,
+                nodes=tuple(replace(each, partial=None) if each is node else each for each in sent.nodes),
+                reports=tuple(report for report in sent.reports if report.agent not in members),
+                failures=(*sent.failures, *_refused(members, error)),
             )
     return sent
 

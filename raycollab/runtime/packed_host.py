@@ -10,6 +10,7 @@ import torch
 from raycollab.agent import Agent
 from raycollab.errors import ResourceError
 from raycollab.runtime.host import Host
+from raycollab.runtime.judge import Judge
 from raycollab.runtime.session import Session
 from raycollab.runtime.sharing import Share
 from raycollab.runtime.slices import cut_up
@@ -23,7 +24,9 @@ class PackedHost:
     def __init__(self, session: Session, agents: Sequence[Agent], device: str):
         self._broadcast, self._upload = session.broadcast, session.upload
         self._host = Host(session, agents, device)
-        self.open, self.stop = self._host.open, self._host.stop
+        self._session, self._device = session, device
+        self._judge: Judge | None = None  # made when it is first needed
+        self.open, self.stop, self.answer = self._host.open, self._host.stop, self._host.answer
         self.hold, self.write, self.restore = self._host.hold, self._host.write, self._host.restore
 
     def run(self, vectors: Any, round: Round, share: Share, present: Sequence[int], slices: int = 0) -> Any:
@@ -36,9 +39,15 @@ class PackedHost:
         nodes, parts = cut_up(nodes, slices)
         return replace(result, nodes=nodes), *parts
 
-    def validate(self, vectors: Any, last_rounds: Mapping[str, int]) -> dict[str, OwnScores | Failure]:
+    def judge(self, vectors: Any) -> float:
+        """See Judge.loss."""
+        if self._judge is None:
+            self._judge = Judge(self._session, self._device)
+        return self._judge.loss(unpack(vectors))
+
+    def validate(self, vectors: Any, last_rounds: Mapping[str, int], index: int) -> dict[str, OwnScores | Failure]:
         """See Host.validate."""
-        return self._host.validate(unpack(vectors, self._broadcast), last_rounds)
+        return self._host.validate(unpack(vectors, self._broadcast), last_rounds, index)
 
 
 def device(gpus: float) -> str:

@@ -3,11 +3,18 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import isnan, nan
+from typing import Any
 
-from raycollab.agent import Agent, Offer
+from torch import Tensor
+
+from raycollab.agent import Agent
 from raycollab.aggregation import Partial, add_up, total_of
+from raycollab.ledger import Notary
+from raycollab.offer import Offer
 from raycollab.runtime.host import Host
 from raycollab.runtime.layout import Block, Layout
+from raycollab.runtime.notarised import notarised
 from raycollab.runtime.session import Session
 from raycollab.runtime.sharing import ShareResult, Shares
 from raycollab.runtime.wire import num_bytes, pack_nodes, pack_vectors, unpack
@@ -19,25 +26,41 @@ Stop = Callable[[], bool]
 
 @dataclass(frozen=True)
 class Collected:
-    """What a round brought in: the total of all blocks in block order, and who failed."""
+    """What a round brought in: the total of all blocks in block order, and who failed.
+
+    Args:
+        total: The total.
+        reports: Of those that are in it.
+        failures: Of those that are not.
+        bytes_up: What came from hosts.
+        bytes_down: What went to hosts.
+        loss: Mean training loss by weight, where only the total tells it.
+        notes: What else is to be said of it.
+    """
 
     total: Partial | None
     reports: tuple[AgentReport, ...]
     failures: tuple[Failure, ...]
     bytes_up: int
     bytes_down: int
+    loss: float | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def train_loss(self) -> float:
-        """Mean over the examples of all agents."""
-        examples = sum(report.examples for report in self.reports)
-        return sum(report.loss * report.examples for report in self.reports) / max(examples, 1)
+        """Mean over the examples of all agents that tell their loss; nan if none does, as under DPSGD."""
+        if self.loss is not None:
+            return self.loss
+        told = [report for report in self.reports if not isnan(report.loss)]
+        examples = sum(report.examples for report in told)
+        return sum(report.loss * report.examples for report in told) / max(examples, 1) if told else nan
 
     def plus(self, other: "Collected") -> "Collected":
         """Both together, this one first."""
         total = add_up(partial for partial in (self.total, other.total) if partial is not None)
         reports, failures = self.reports + other.reports, self.failures + other.failures
-        return Collected(total, reports, failures, self.bytes_up + other.bytes_up, self.bytes_down + other.bytes_down)
+        up, down = self.bytes_up + other.bytes_up, self.bytes_down + other.bytes_down
+        return replace(self, total=total, reports=reports, failures=failures, bytes_up=up, bytes_down=down)
 
 
 def collect(results: Sequence[ShareResult], blocks: Sequence[Block], *, bytes_up: int, bytes_down: int) -> Collected:
@@ -70,7 +93,13 @@ def movable(session: Session, cards: Sequence[AgentCard | Failure]) -> bool:
 
 
 class Pool(ABC):
-    """Hosts that run agents. A pool never raises for an agent: failures are data."""
+    """Hosts that run agents. A pool never raises for an agent: failures are data.
+
+    Attributes:
+        notary: Checks what parties sign, set before agents are opened; None where nobody signs.
+    """
+
+    notary: Notary | None = None
 
     @abstractmethod
     def open(self, offer: Offer) -> list[AgentCard | Failure]:
@@ -94,8 +123,20 @@ class Pool(ABC):
         """
 
     @abstractmethod
+    def ask(self, messages: Mapping[str, Any], round: Round) -> dict[str, Any]:
+        """Bring agents of a round a message each: their answers, or a Failure of each that gave none."""
+
+    @abstractmethod
     def validate(self, round: Round, last_rounds: Mapping[str, int]) -> dict[str, OwnScores | Failure]:
         """Score a round's vectors on each of these agents' own data."""
+
+    def judge(self, candidates: Sequence[Mapping[str, Tensor]]) -> Sequence[float | Failure]:
+        """The mean loss at each of several vectors, on the data that the rule validates on; a Failure where none comes.
+
+        Empty where hosts are no faster than the driver itself.
+        """
+        del candidates
+        return []
 
     @abstractmethod
     def save(self, storage: Storage, last_rounds: Mapping[str, int]) -> Callable[[], list[Failure]]:
@@ -167,15 +208,26 @@ class LocalPool(Pool):
                 result = self._hosts[home].run(sent, share, present, stop)
                 nodes = pack_nodes(result.nodes, codec, round) if (codec := self._session.upload) else result.nodes
                 bytes_up += num_bytes(nodes)
-                results.append(replace(result, nodes=unpack(nodes, codec) if codec else nodes))
+                found = replace(result, nodes=unpack(nodes, codec) if codec else nodes)
+                results.append(notarised(found, share, present, round, self.notary, as_sent=codec is None))
         return collect(results, blocks, bytes_up=bytes_up, bytes_down=size * used)
+
+    def ask(self, messages: Mapping[str, Any], round: Round) -> dict[str, Any]:
+        """Ask host by host."""
+        del round
+        answers: dict[str, Any] = {}
+        for place, names in self._layout.by_host(list(messages)).items():
+            answers |= self._hosts[place].answer({name: messages[name] for name in names})
+        return answers
 
     def validate(self, round: Round, last_rounds: Mapping[str, int]) -> dict[str, OwnScores | Failure]:
         """Score host by host."""
         sent, _ = self._sent(round)
         outcomes: dict[str, OwnScores | Failure] = {}
         for place, names in self._layout.by_host(list(last_rounds)).items():
-            outcomes.update(self._hosts[place].validate(sent.vectors, {name: last_rounds[name] for name in names}))
+            outcomes.update(
+                self._hosts[place].validate(sent.vectors, {name: last_rounds[name] for name in names}, round.index)
+            )
         return outcomes
 
     def save(self, storage: Storage, last_rounds: Mapping[str, int]) -> Callable[[], list[Failure]]:

@@ -16,11 +16,13 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 
-from raycollab.agent import Agent, Offer
+from raycollab.agent import Agent
 from raycollab.config import FailureConfig
+from raycollab.errors import ResourceError
+from raycollab.offer import Offer
 from raycollab.runtime.actors import HostActor
 from raycollab.runtime.layout import Layout
-from raycollab.runtime.placement import Placement
+from raycollab.runtime.placement import Placement, available
 from raycollab.runtime.pool import placed
 from raycollab.runtime.session import Session
 from raycollab.storage import Storage
@@ -127,6 +129,17 @@ class RayHosts:
         self.handles[host] = self._start(host)
         return self.handles[host]
 
+    def not_started(self, agent: str, failure: Failure) -> Failure:
+        """Why an agent is not there whose actor gave no answer."""
+        if failure.error != "Timeout":
+            return Failure(agent, failure.error, failure.message)
+        place = self.specs.placement
+        message = (
+            f"its actor did not start within start_timeout_s={self._policy.start_timeout_s:g}; it asks for "
+            f"{place.cpus_per_host:g} CPU and {place.gpus_per_host:g} GPU, available now: {available()}"
+        )
+        return Failure(agent, ResourceError.__name__, message)
+
     def is_up(self, host: int) -> bool:
         """Whether its agents can be asked."""
         return host not in self._down
@@ -203,6 +216,20 @@ class RayHosts:
             return {}
         refs = {host: self.handles[host].restore.remote(self.saved, self.names_of(host)) for host in hosts}
         return ask(refs, self._policy.start_timeout_s)
+
+    def judged(self, candidates: Sequence[Any], timeout_s: float) -> list[float | Failure]:
+        """What hosts that are up make of packed vectors, dealt out in turn; a Failure where no number comes back."""
+        up = [host for host in self.handles if self.is_up(host)]
+        if not up:
+            return [Gone("", "ActorDiedError", "no host is up") for _ in candidates]
+        refs = {
+            place: self.handles[up[place % len(up)]].judge.remote(candidate)
+            for place, candidate in enumerate(candidates)
+        }
+        answers = ask(refs, timeout_s)
+        strange = Failure("", "TypeError", "a host's loss is no number")
+        found = [answers[place] for place in range(len(candidates))]
+        return [answer if isinstance(answer, float | Failure) else strange for answer in found]
 
     def close(self) -> None:
         """End all actors."""

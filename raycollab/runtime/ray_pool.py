@@ -8,22 +8,25 @@ from typing import Any
 
 import ray
 from ray.actor import ActorHandle
+from torch import Tensor
 
-from raycollab.agent import Agent, Offer
+from raycollab.agent import Agent
 from raycollab.config import FailureConfig
-from raycollab.errors import ResourceError, RunFolderError
+from raycollab.errors import RunFolderError
+from raycollab.offer import Offer
 from raycollab.runtime.inspection import inspected
 from raycollab.runtime.layout import Block, Layout
-from raycollab.runtime.placement import available
+from raycollab.runtime.notarised import notarised
 from raycollab.runtime.pool import Collected, Pool, Stop, collect, movable
 from raycollab.runtime.ray_hosts import Gone, HostSpecs, RayHosts, ask
 from raycollab.runtime.ray_work import Work
-from raycollab.runtime.sharing import Share, ShareResult, Shares
+from raycollab.runtime.sharing import Share, ShareResult, Shares, lost_share
 from raycollab.runtime.slice_actors import Slices
-from raycollab.runtime.wire import num_bytes, pack_vectors, unpack
+from raycollab.runtime.wire import num_bytes, pack, pack_vectors, unpack
 from raycollab.storage import Storage
 from raycollab.types import AgentCard, Assignment, Failure, OwnScores, Round
 
+_BYTES_A_SECOND = 1e9  # of a sum, about: written into the store, read, looked at and added
 _MANY = 256  # blocks of a round from which it is put into the store once, and not sent with every share
 
 
@@ -61,7 +64,7 @@ class RayPool(Pool):
         outcomes: list[AgentCard | Failure] = []
         for host, answer in answers.items():
             if isinstance(answer, Failure):
-                outcomes += [self._not_started(name, answer) for name in self._layout.names_of(host)]
+                outcomes += [self.hosts.not_started(name, answer) for name in self._layout.names_of(host)]
             else:
                 outcomes += answer
         self._laid_out(replace(self._layout, anywhere=movable(self._session, outcomes)))
@@ -72,7 +75,7 @@ class RayPool(Pool):
         host = self._layout.num_hosts + slot
         opening = self.hosts.add(host, agent).open.remote(offer, [agent.name])
         answer = ask({host: opening}, self._policy.start_timeout_s)[host]
-        outcome = self._not_started(agent.name, answer) if isinstance(answer, Failure) else answer[0]
+        outcome = self.hosts.not_started(agent.name, answer) if isinstance(answer, Failure) else answer[0]
         if isinstance(outcome, Failure):
             self.hosts.remove(host)
         else:
@@ -82,16 +85,6 @@ class RayPool(Pool):
     def _laid_out(self, layout: Layout) -> None:
         self._layout = layout
         self.hosts.names_of = layout.names_of
-
-    def _not_started(self, agent: str, failure: Failure) -> Failure:
-        if failure.error != "Timeout":
-            return Failure(agent, failure.error, failure.message)
-        place = self.hosts.specs.placement
-        message = (
-            f"its actor did not start within start_timeout_s={self._policy.start_timeout_s:g}; it asks for "
-            f"{place.cpus_per_host:g} CPU and {place.gpus_per_host:g} GPU, available now: {available()}"
-        )
-        return Failure(agent, ResourceError.__name__, message)
 
     def run(
         self, round: Round, assignments: Sequence[Assignment], *, enough: int | None = None, stop: Stop = lambda: False
@@ -106,14 +99,17 @@ class RayPool(Pool):
         if len(numbers) > _MANY:
             told, present = ray.put(told), ray.put(numbers)
         movers = range(self._layout.num_hosts) if self._layout.anywhere else ()
-        shares = Shares(blocks, self._seconds_of, single=enough is not None, movers=movers)
+        single, crossing_s = enough is not None, size / _BYTES_A_SECOND
+        shares = Shares(blocks, self._seconds_of, single=single, movers=movers, crossing_s=crossing_s)
         parts: dict[Share, list[Any]] = {}  # references to the slices of each share
 
         def start(handle: ActorHandle, share: Share) -> Any:
-            if self._slices is None:
-                return handle.run.remote(sent, told, share, present, 0)
-            count = self._slices.count
-            answer, *parts[share] = handle.run.options(num_returns=count + 1).remote(sent, told, share, present, count)
+            count = 0 if self._slices is None else self._slices.count
+            call = handle.run.options(name=f"round {round.index}", num_returns=count + 1)  # as dashboards show it
+            answers = call.remote(sent, told, share, present, count)
+            if not count:
+                return answers
+            answer, *parts[share] = answers
             return answer
 
         work = Work(self.hosts, shares, start)
@@ -124,8 +120,13 @@ class RayPool(Pool):
         spec = self.hosts.offer.spec  # type: ignore[union-attr]
         parts = {share: parts[share] for share, _ in work.answered if share in parts}
         results = [
-            _lost(share, found, "") if isinstance(found, Failure) else inspected(found, share, numbers, round, spec)
-            for share, found in self._found(work.answered, parts)
+            lost_share(share, each, "") if isinstance(each, Failure) else inspected(each, share, numbers, round, spec)
+            for share, each in self._found(work.answered, parts)
+        ]
+        as_sent = self._session.upload is None and self._slices is None
+        results = [
+            notarised(found, share, numbers, round, self.notary, as_sent=as_sent)
+            for found, (share, _) in zip(results, work.answered, strict=True)
         ]
         self._timed(results)
         if self._slices is not None:
@@ -133,7 +134,7 @@ class RayPool(Pool):
         lost = [(host, share, failure) for host, _, share, failure in work.failed]
         for host, share, failure in (*lost, *work.left_out()):
             if not (surplus and failure.error == "Timeout"):
-                results.append(_lost(share, failure, failure.decision or decisions.get(host, "")))
+                results.append(lost_share(share, failure, failure.decision or decisions.get(host, "")))
         bytes_up = sum(num_bytes(getattr(answer, "nodes", ())) for _, answer in work.answered)
         return collect(results, blocks, bytes_up=bytes_up, bytes_down=size * len(work.asked))
 
@@ -176,17 +177,36 @@ class RayPool(Pool):
                 self._typical = result.seconds / len(result.reports)
                 self._seconds.update((report.agent, self._typical) for report in result.reports)
 
+    def ask(self, messages: Mapping[str, Any], round: Round) -> dict[str, Any]:
+        """Ask all hosts side by side, those anew that had died."""
+        groups = self._layout.by_host(list(messages))
+        self.hosts.revive(groups)
+        refs = {
+            host: self.hosts.handles[host].answer.remote({name: messages[name] for name in names})
+            for host, names in groups.items()
+            if self.hosts.is_up(host)
+        }
+        return self._answers(refs, groups, round)
+
     def validate(self, round: Round, last_rounds: Mapping[str, int]) -> dict[str, OwnScores | Failure]:
         """Score on all hosts side by side."""
         sent, _ = self._sent(round)
         groups = self._layout.by_host(list(last_rounds))
         refs = {
-            host: self.hosts.handles[host].validate.remote(sent, {n: last_rounds[n] for n in names})
+            host: self.hosts.handles[host].validate.remote(sent, {n: last_rounds[n] for n in names}, round.index)
             for host, names in groups.items()
             if self.hosts.is_up(host)
         }
+        return self._answers(refs, groups, round)
+
+    def judge(self, candidates: Sequence[Mapping[str, Tensor]]) -> Sequence[float | Failure]:
+        """Let hosts judge them side by side; no codec changes what they judge."""
+        return self.hosts.judged([pack(candidate) for candidate in candidates], self._policy.round_timeout_s)
+
+    def _answers(self, refs: Mapping[int, Any], groups: Mapping[int, list[str]], round: Round) -> dict[str, Any]:
+        """What hosts answer for each of their agents; a Failure of each whose host does not, or says nothing of it."""
         answers = ask(refs, self._policy.round_timeout_s)
-        outcomes: dict[str, OwnScores | Failure] = {}
+        outcomes: dict[str, Any] = {}
         for host, names in groups.items():
             answer = answers.get(host) or self.hosts.absence(host)
             if isinstance(answer, Failure):
@@ -275,10 +295,3 @@ class RayPool(Pool):
 def _delivered(answered: Sequence[tuple[Share, Any]], enough: int | None) -> bool:
     """Whether that many agents have delivered."""
     return enough is not None and sum(len(getattr(answer, "reports", ())) for _, answer in answered) >= enough
-
-
-def _lost(share: Share, failure: Failure, decision: str) -> ShareResult:
-    """The result of a share whose host did not answer."""
-    agents = [assignment.agent for block in share for assignment in block.assignments]
-    failures = tuple(Failure(agent, failure.error, failure.message, decision) for agent in agents)
-    return ShareResult((), (), failures, (0, 0, 0))

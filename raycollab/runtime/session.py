@@ -1,7 +1,8 @@
 """What every host knows about a run, and the model that all of them begin with."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from raycollab.beginning import take_over
 from raycollab.chains import Chain
@@ -28,6 +29,7 @@ class Session:
     simulated: bool = False  # whether any host can read any agent's data
     slices: int = 0  # actors that sum what hosts send; 0 leaves it to the driver
     start: str | None = None  # where the saved model is that the run begins from
+    keys: Mapping[str, str] = field(default_factory=dict)  # public ones, by agent; empty where nobody signs
 
 
 def build_model(

@@ -4,8 +4,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import nan
+from typing import ClassVar
 
-from raycollab.config import Settings
+from raycollab.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,13 @@ class Candidate:
 
 
 class Selection(Settings, ABC):
-    """Chooses the agents of a round. The same candidates, round and seed give the same choice."""
+    """Chooses the agents of a round. The same candidates, round and seed give the same choice.
+
+    Attributes:
+        by_loss: Whether it goes by the loss of each agent.
+    """
+
+    by_loss: ClassVar[bool] = False
 
     def check_agents(self, names: Sequence[str]) -> None:
         """Raise ConfigError if it cannot choose among agents of these names."""

@@ -7,10 +7,10 @@ from math import inf
 import numpy as np
 
 from raycollab.by_name import check_known, check_names
-from raycollab.config import require
 from raycollab.errors import ConfigError
 from raycollab.rng import numpy_generator
 from raycollab.selection.base import Candidate, Selection
+from raycollab.settings import require
 
 
 @dataclass(frozen=True)

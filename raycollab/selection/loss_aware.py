@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from raycollab.config import require
 from raycollab.rng import numpy_generator
 from raycollab.selection.base import Candidate, Selection
+from raycollab.settings import require
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,8 @@ class LossAware(Selection):
     """
 
     temperature: float = 1.0
+
+    by_loss = True
 
     def __post_init__(self) -> None:
         require(self.temperature > 0, "LossAware.temperature", self.temperature, "must be > 0")

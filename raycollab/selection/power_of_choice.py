@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, isnan
 
-from raycollab.config import require
 from raycollab.rng import derive_seed
 from raycollab.selection.base import Candidate, Selection
 from raycollab.selection.by_weight import ByWeight
+from raycollab.settings import require
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,8 @@ class PowerOfChoice(Selection):
     """
 
     candidates: int
+
+    by_loss = True
 
     def __post_init__(self) -> None:
         require(self.candidates >= 1, "PowerOfChoice.candidates", self.candidates, "must be >= 1")

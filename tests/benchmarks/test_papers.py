@@ -13,10 +13,25 @@ needs_data = pytest.mark.skipif(
 )
 
 
+SWEEPS = ("asha_mnist", "pbt_inner_rate")  # which need Ray
+
+
 @needs_data
 @pytest.mark.long
-@pytest.mark.parametrize("name", PAPERS)
+@pytest.mark.parametrize("name", [name for name in PAPERS if name not in SWEEPS])
 def test_a_tiny_version_runs_and_prints_its_table(name):
+    _run_tiny(name)
+
+
+@needs_data
+@pytest.mark.long
+@pytest.mark.ray
+@pytest.mark.parametrize("name", SWEEPS)
+def test_a_tiny_sweep_runs_and_prints_its_table(name, ray_cluster):
+    _run_tiny(name)
+
+
+def _run_tiny(name):
     measured = run_paper(f"benchmarks.papers.{name}", [0], workers=0, tiny=True)
     text = table(f"benchmarks.papers.{name}", measured)
     assert all(f"| {experiment} | " in text for experiment in measured["figures"])

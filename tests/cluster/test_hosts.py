@@ -104,7 +104,7 @@ def test_one_host_is_cut_off_and_another_killed(tmp_path, surroundings):
     """
     with hosts(PARTIES, tmp_path, surroundings) as (first, second, third):
         settings = ["--agents.partition.num_parts=3", f"--run.num_rounds={ROUNDS}"]
-        settings += ["--failure.round_timeout_s=20", "--failure.start_timeout_s=15"]
+        settings += ["--failure.round_timeout_s=20", "--failure.start_timeout_s=40"]
         with running(tmp_path, surroundings, *settings) as process:
             wait_for_rounds(process, tmp_path, 5)
             before, at = third.received(), len(rounds(tmp_path))

@@ -18,6 +18,7 @@ class Near:
 
 
 LEARNED = rc.LearnedWeights(rc.data.Holdout(rc.data.Digits("train"), "test", 0.05), steps=3).judged(Near())
+WORTH = rc.Contributions(validation=rc.data.Holdout(rc.data.Digits("train"), "test", 0.05)).judged(Near())
 
 AGGREGATORS = {
     rc.Mean: (
@@ -25,8 +26,10 @@ AGGREGATORS = {
         rc.Mean("uniform"),
         rc.Mean("tokens"),
         rc.Mean(exact=True),
+        rc.Mean(scalar="counted"),
         rc.Mean(by_agent={f"agent-{i}": i % 3 for i in range(8)}),
     ),
+    rc.Contributions: (WORTH, replace(WORTH, method="leave_one_out", weigh=True).judged(Near())),
     rc.Median: (rc.Median(),),
     rc.FedNova: (rc.FedNova(),),
     rc.FedDyn: (rc.FedDyn(),),
@@ -37,6 +40,8 @@ AGGREGATORS = {
     rc.GeometricMedian: (rc.GeometricMedian(), rc.GeometricMedian(weights="uniform")),
     rc.CenteredClip: (rc.CenteredClip(tau=0.1),),
     rc.NormBound: (rc.NormBound(0.1),),
+    rc.PrivateMean: (rc.PrivateMean(noise=1.0, max_norm=0.1), rc.PrivateMean(noise=1.0, max_norm=0.1, amplified=False)),
+    rc.PrivateAdaptiveMean: (rc.PrivateAdaptiveMean(noise=1.0),),
     rc.Bucketing: (rc.Bucketing(rc.Median(), size=2), rc.Bucketing(rc.CenteredClip(tau=0.1), size=2)),
     rc.FedAsync: (rc.FedAsync(),),
     rc.FedBuff: (rc.FedBuff(), rc.FedBuff(lr=0.5)),
@@ -49,7 +54,14 @@ AGGREGATORS = {
     rc.Ties: (rc.Ties(),),
     rc.Dare: (rc.Dare(0.5),),
     rc.FisherMean: (rc.FisherMean(),),
-    rc.LearnedWeights: (LEARNED, replace(LEARNED, per="group").judged(Near())),
+    rc.SecureSum: (
+        rc.SecureSum(rc.Mean("uniform")),
+        rc.SecureSum(rc.FedNova(), min_agents=4, bits=64, max_weight=4096.0),
+    ),
+    rc.LearnedWeights: tuple(
+        replace(LEARNED, **each).judged(Near()) for each in ({}, {"per": "group"}, {"method": "cma"})
+    ),
+    rc.PerCluster: (rc.PerCluster(), rc.PerCluster(rc.AdaptiveClip(initial=0.1)), rc.PerCluster(rc.Median())),
     rc.PerGroup: (rc.PerGroup({"1.weight": rc.AgnosticFL(lr=0.1), "*": rc.Median()}),),
 }
 TRANSFORMS = {
@@ -61,6 +73,7 @@ TRANSFORMS = {
     rc.ServerOptimizer: (rc.ServerOptimizer("AdamW", {"lr": 1e-2, "weight_decay": 0.1}),),
     rc.Scale: (rc.Scale(rc.Cosine(length=8)),),
     rc.GaussianNoise: (rc.GaussianNoise(1e-3),),
+    rc.NoiseShare: (rc.NoiseShare(noise=1.0, max_norm=0.1, agents=1),),
     rc.Sign: (rc.Sign(),),
     rc.TopK: (rc.TopK(0.1),),
     rc.RandomK: (rc.RandomK(0.1),),
@@ -87,10 +100,15 @@ LEARNERS |= {
         rc.Scaffold(rc.SGD(lr=0.1, **SHORT), option=1),
         rc.Scaffold(rc.SGD(lr=0.1, momentum=0.9, keep_momentum=True, **SHORT)),
     ),
+    rc.DPSGD: (rc.DPSGD(noise=1.0, max_grad_norm=1.0, lr=0.1, momentum=0.9, **SHORT),),
     rc.FedSGD: (rc.FedSGD(batch_size=64), rc.FedSGD(batch_size=8, steps=2)),
     rc.Dyn: (rc.Dyn(rc.SGD(lr=0.1, momentum=0.9, keep_momentum=True, **SHORT), alpha=0.5),),
     rc.Moon: (rc.Moon(rc.SGD(lr=0.1, **SHORT)),),
     rc.StartLoss: (rc.StartLoss(rc.SGD(lr=0.1, momentum=0.9, keep_momentum=True, **SHORT)),),
+    rc.GroupRates: (
+        rc.GroupRates(rc.SGD(lr=0.1, momentum=0.9, keep_momentum=True, **SHORT), {"1.*": 0.5, "*.bias": 0.0}),
+    ),
+    rc.ModalityCounts: (rc.ModalityCounts(rc.SGD(lr=0.1, momentum=0.9, keep_momentum=True, **SHORT), ("image",)),),
     rc.Fisher: (rc.Fisher(rc.SGD(lr=0.1, momentum=0.9, keep_momentum=True, **SHORT), num_examples=4),),
 }
 EPISODES = {"tasks": rc.PartyTask(4, 4), "episodes": 2}
@@ -104,6 +122,29 @@ LEARNERS |= {
     rc.Reptile: (rc.Reptile(lr=0.1, steps=2, **EPISODES),),
     rc.ANIL: (rc.ANIL(lr=0.1, head=("3.*",), **EPISODES),),
     rc.PerFedAvg: (rc.PerFedAvg(lr=0.1, hessian="difference", outer_steps=2, outer=rc.SGD(lr=0.1), **EPISODES),),
+}
+SOME = rc.SGD(lr=0.1, momentum=0.9, keep_momentum=True, **SHORT)
+LEARNERS |= {
+    rc.Ditto: (rc.Ditto(SOME, mu=0.5), rc.Ditto(SOME, own=ADAM)),
+    rc.APFL: (rc.APFL(SOME, alpha_lr=0.1),),
+    rc.PFedMe: (rc.PFedMe(SOME, mu=2.0, inner_steps=2, lr=0.1),),
+    rc.FedALA: (rc.FedALA(SOME, head=("1.bias",), first_passes=2),),
+    rc.FineTune: (rc.FineTune(SOME, tune=rc.SGD(lr=0.1, **SHORT)),),
+    rc.FedRep: (rc.FedRep(SOME), rc.FedRep(rc.SGD(lr=0.1, **SHORT), head=ADAM)),
+    rc.FedBABU: (rc.FedBABU(SOME, tune=rc.SGD(lr=0.1, **SHORT)),),
+}
+MOVING = rc.SGD(lr=0.1, momentum=0.9, keep_momentum=True, **SHORT)
+ALWAYS = rc.adapt.PageHinkley(delta=0.0, threshold=1e-6)  # alarms as soon as one example is above the others' mean
+ACTIONS = (rc.adapt.Branch(include=("1.bias",)), rc.adapt.RaiseRate(rounds=1), rc.adapt.Rehearse())
+LEARNERS |= {
+    rc.OnDrift: (rc.OnDrift(MOVING, (rc.Watch("loss", ALWAYS, ACTIONS),), window=16, warmup=1, cooldown=0),),
+    rc.Replay: (rc.Replay(MOVING, rc.adapt.Buffer(32)), rc.Replay(MOVING, rc.adapt.Buffer(32, by=None), share=0.2)),
+    rc.EWC: (rc.EWC(MOVING, strength=10.0, at_rounds=(3,), num_examples=4),),
+    rc.LwF: (rc.LwF(MOVING, at_rounds=(3,)),),
+    rc.AdaptiveProx: (rc.AdaptiveProx(MOVING, mu=0.1, patience=1),),
+    rc.Plateau: (rc.Plateau(MOVING, patience=1, progress=0.5),),
+    rc.AdaptiveSteps: (rc.AdaptiveSteps(MOVING, steps=2, most=4),),
+    rc.BalancedSteps: (rc.BalancedSteps(MOVING, steps=2, speeds={f"agent-{i}": 1.0 + i for i in range(8)}),),
 }
 MODES = {
     rc.Synchronous: (rc.Synchronous(),),
@@ -134,6 +175,7 @@ TABLES = {
 APART = {  # with models of their own
     *(rc.Distill, rc.Student),  # they learn together: test_distillation.py
     *(rc.MetaSGD, rc.CAVIA, rc.ProtoNet),  # tests/meta
+    rc.IFCA,  # with PerCluster, which every chain of it has
 }
 NEEDS_RAY = {"fit", "run_experiment", "Search", "Sweep", "resume_search", "search"}  # importing them imports ray
 
@@ -164,10 +206,11 @@ def short(rule: object) -> str:
 
 
 def chains() -> list[tuple]:
-    """Every aggregator alone; every transform left and right of the mean."""
+    """Every aggregator alone; every transform left and right of the mean, but for what agents do together."""
     alone = [(rule,) for rule in instances(AGGREGATORS)]
-    pairs = [[(step, rc.Mean()), (rc.Mean(), step)] for step in instances(TRANSFORMS)]
-    return alone + [pair for both in pairs for pair in both]
+    steps = [step for step in instances(TRANSFORMS) if not step.together]
+    shared = [(step, rc.Mean("uniform")) for step in instances(TRANSFORMS) if step.together]
+    return alone + shared + [pair for step in steps for pair in ((step, rc.Mean()), (rc.Mean(), step))]
 
 
 def sender(learner: rc.Learner, chain: tuple) -> rc.Learner:
@@ -177,4 +220,11 @@ def sender(learner: rc.Learner, chain: tuple) -> rc.Learner:
         learner = rc.Dyn(learner, alpha=0.5)
     if "start_loss" in needs:
         learner = rc.StartLoss(learner)
+    if "cluster" in needs:
+        learner = rc.IFCA(learner, clusters=2)
     return rc.Fisher(learner, num_examples=4) if "fisher" in needs else learner
+
+
+def settings_of(learner: rc.Learner) -> dict:
+    """What an experiment must set for a learner: the head of some is what is not exchanged."""
+    return {"exchange": rc.Exchange(exclude=("3.*",))} if isinstance(learner, rc.FedRep | rc.FedBABU) else {}

@@ -92,7 +92,8 @@ class Training:
     def remembered(self, agent: str) -> Any:
         """What an agent remembers of its newest round."""
         live = next(host._agents[agent] for host in self.pool._hosts.values() if agent in host._agents)
-        return live._states[max(live._states)] if live._states else None
+        states = live.memory.states
+        return states[max(states)] if states else None
 
     def models(self) -> list[Any]:
         """The scratch models of all hosts."""

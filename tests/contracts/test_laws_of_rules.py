@@ -12,7 +12,7 @@ from raycollab.runtime.wire import pack, unpack
 from raycollab.spec import Entry, ParamSpec
 from raycollab.tree import map_leaves, seal, unseal
 
-from .rows import AGGREGATORS, LEARNERS, TRANSFORMS, instances, short
+from .rows import AGGREGATORS, LEARNERS, TRANSFORMS, instances, settings_of, short
 from .support import Training, digits
 
 D = 50
@@ -34,7 +34,7 @@ def updates(count=9, *, same=False):
     generator = torch.Generator().manual_seed(0)
     deltas, fishers = torch.randn(count, D, generator=generator), torch.rand(count, D, generator=generator)
     rows = [0 if same else i for i in range(count)]
-    scalars = {"effective_steps": 2.0, "start_loss": 2.0, "alpha": 0.5, "counted": 3.0}
+    scalars = {"effective_steps": 2.0, "start_loss": 2.0, "alpha": 0.5, "counted": 3.0, "cluster": 0.0}
     return [
         rc.Update(f"agent-{i}", float(i + 1), {"delta": deltas[row].clone(), "fisher": fishers[row].clone()}, scalars)
         for i, row in enumerate(rows)
@@ -167,7 +167,7 @@ def test_transforms_change_no_argument_and_follow_their_seed(rule):
 @each_learner
 def test_learners_change_no_argument(rule):
     """Of rounds 1 and 2, so that a learner with memory has one to spoil."""
-    training = Training(digits(rule, num_agents=1))
+    training = Training(digits(rule, num_agents=1, **settings_of(rule)))
     live = training.pool._hosts[0]._agents["agent-0"]
     problem = rc.Problem("agent-0", live._task, live.model, live._shard, lambda: False)
     vectors = training.driver.vectors

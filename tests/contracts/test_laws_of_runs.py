@@ -13,7 +13,20 @@ from raycollab.runtime.host import Host
 from raycollab.runtime.layout import Layout
 from raycollab.tree import map_leaves
 
-from .rows import APART, CODECS, LEARNERS, MODES, SELECTIONS, TABLES, chains, exported, instances, sender, short
+from .rows import (
+    APART,
+    CODECS,
+    LEARNERS,
+    MODES,
+    SELECTIONS,
+    TABLES,
+    chains,
+    exported,
+    instances,
+    sender,
+    settings_of,
+    short,
+)
 from .support import ONE_STEP, Training, digits, train, with_run
 
 CASES = [
@@ -21,7 +34,7 @@ CASES = [
     *((learner, (rc.Mean(), rc.Momentum(0.9))) for learner in instances(LEARNERS)),
 ]
 SETTINGS = [  # what tests/ray/test_every_rule.py runs in actors
-    *({"learners": learner, "chain": chain} for learner, chain in CASES),
+    *({"learners": learner, "chain": chain, **settings_of(learner)} for learner, chain in CASES),
     *({"mode": mode} for mode in instances(MODES)),
     *({"select": select} for select in instances(SELECTIONS)),
     *({"upload": codec, "broadcast": codec} for codec in instances(CODECS)),
@@ -56,7 +69,7 @@ def case(learner, chain, **settings):
     """Five of eight agents in every round or what the rule needs, so that some start from older private states."""
     count = max(5, rc.chain(*chain).aggregator.min_updates)
     run = {"agents_per_round": count, "eval_every": ROUNDS, **settings.pop("run", {})}
-    settings = {"rounds": ROUNDS, "run": run, **settings}
+    settings = {"rounds": ROUNDS, "run": run, **settings_of(learner), **settings}
     return digits(learner, *chain, **settings)
 
 
@@ -138,10 +151,11 @@ def test_redoing_a_half_done_round_changes_nothing(learner, chain, bits):
     selected, _ = collecting._selected(roster, 3)
     work, _ = driver.plan.mode.assign(selected, driver._mode_state, version=2, seed=driver.plan.run.seed)
     first, again = (
-        tensors_of(collecting._run(driver._draft, attempt, work[:3], roster, None).total) for attempt in (0, 1)
+        tensors_of(collecting._run(driver._draft, attempt, work[:4], roster, None).total) for attempt in (0, 1)
     )
     assert first
-    assert all(map(torch.equal, first, again))
+    masked = rc.chain(*chain).aggregator.hides_updates  # by other masks each time
+    assert all(map(torch.equal, first, again)) != masked
     assert training.finish().bits() == bits(learner, chain)
 
 
@@ -169,6 +183,8 @@ def test_exchange_what_is_private_never_leaves(learner, chain, monkeypatch):
     """No private tensor's bytes are in anything that crosses to the driver or stands in its checkpoints."""
     if isinstance(learner, rc.FedSGD):
         pytest.skip("it sends a gradient and takes no step, and so refuses private parameters")
+    if isinstance(learner, rc.FedBABU):
+        pytest.skip("its head stays as all agents have it in the beginning, and is no secret")
     crossed = []
     run = Host.run
 
@@ -207,7 +223,7 @@ def test_scores_on_own_data_are_those_of_the_private_model():
     done = train(digits(rc.SGD(lr=0.2, epochs=2), exchange=exchange, rounds=3))
     host = done.pool._hosts[0]
     with_own = done.reports[-1].own_metrics["agent-2"]
-    without = host.validate(done.driver.vectors, {"agent-2": 0})["agent-2"].validation.compute()
+    without = host.validate(done.driver.vectors, {"agent-2": 0}, 0)["agent-2"].validation.compute()
     assert with_own["loss"] < without["loss"]
 
 

@@ -42,7 +42,7 @@ def test_checkpoints_hold_private_parts_only_on_the_agents_side():
 def test_an_agent_that_lost_its_head_starts_from_the_first_one_and_says_so():
     done = Training(digits(ONE_STEP, exchange=HEAD, rounds=3)).steps(2)
     host = done.pool._hosts[0]
-    host._agents["agent-3"]._states.clear()  # its node was lost
+    host._agents["agent-3"].memory.states.clear()  # its node was lost
     report = done.steps(1).reports[-1]
     assert {row.agent for row in report.agents if row.fresh} == {"agent-3"}
 

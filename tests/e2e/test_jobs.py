@@ -1,9 +1,11 @@
 """`raycollab submit` to a real head: followed, asked, stopped and resumed from elsewhere; and what it refuses."""
 
+import json
 import re
 import signal
 import subprocess
 import time
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -44,6 +46,13 @@ def job_of(text):
     return re.search(r"job (\S+) is submitted", text)[1]
 
 
+def tasks_of(head):
+    """Names of the tasks that the dashboard shows."""
+    asked = Request(f"{head.dashboard}/api/v0/tasks?limit=1000", headers={"Authorization": f"Bearer {head.token}"})
+    with urlopen(asked, timeout=30) as answer:
+        return {task["name"] for task in json.load(answer)["data"]["result"]["result"]}
+
+
 def test_a_job_is_followed_and_its_run_is_that_of_one_process(call, head, work, tmp_path):
     """The exit code is the run's; what .rayignore names stays here; names are not read by a shell."""
     odd = tmp_path / "a $(touch pwned); b"
@@ -58,6 +67,7 @@ def test_a_job_is_followed_and_its_run_is_that_of_one_process(call, head, work, 
     job = job_of(done.stdout)
     assert f"{job}  SUCCEEDED" in call("status", f"--address={head.dashboard}").stdout
     assert "ended after 2 rounds" in call("logs", job, f"--address={head.dashboard}").stdout
+    assert {"round 1", "round 2"} <= tasks_of(head)
     again = call("resume", odd / "job", "--run.num_rounds=3", f"--address={head.dashboard}")
     assert again.returncode == 0, again.stdout + again.stderr
     assert "resumed after round 2" in again.stdout

@@ -53,11 +53,33 @@ def test_learned_weights(tmp_path):
     assert all(float(line.split()[2]) < 0.01 for line in wrong)
 
 
+def test_drift(tmp_path):
+    """Seen in the round of the change, by those alone who have it, and answered; half the accuracy is lost without."""
+    output = run("drift.py", "--pool", "local", "--rounds", "14", cwd=tmp_path)
+    seen = [line for line in output.splitlines() if line.startswith("round ")]
+    assert [line.split(": ")[:3] for line in seen] == [["round 10", f"party-{i}", "Branch"] for i in (0, 2, 4)]
+    without, answered = (line.replace(",", "").split() for line in output.splitlines() if "shared accuracy" in line)
+    assert float(answered[-1]) > 0.85 > 0.75 > float(without[-1])
+    assert (tmp_path / "drift.png").stat().st_size > 10_000
+
+
 @pytest.mark.ray
 def test_sweep(tmp_path):
     output = run("sweep.py", "--samples", "2", "--rounds", "2", cwd=tmp_path)
     assert "2 trials, 0 of them failed" in output
     assert (tmp_path / "runs" / "sweep-001" / "winner.yaml").exists()
+
+
+@pytest.mark.parametrize("rule", ["ditto", "fedrep", "tune"])
+def test_personal(rule, tmp_path):
+    """Parties' own models are better on their own digits than the common one; what each learns alone is beside."""
+    output = run("personal.py", "--rule", rule, "--pool", "local", "--rounds", "10", cwd=tmp_path)
+    median = next(line.split()[1:] for line in output.splitlines() if line.startswith("median"))
+    common, personal, alone = (0.0 if value == "-" else float(value) for value in median)
+    assert personal > common
+    assert alone > 0
+    assert "worst personal" in output
+    assert "of 10 agents are better off than alone" in output
 
 
 def test_few_shot(tmp_path):
@@ -157,6 +179,39 @@ def test_sentiment(tmp_path):
     arguments = ("--pool", "local", "--rounds", "1", "--steps", "2", "--split", "validation")
     output = run("sentiment.py", *arguments, cwd=tmp_path)
     assert "an agent's update is 1.0% of the full model's 90.9 MB" in output
+
+
+@needs_data
+def test_modalities(tmp_path):
+    """A seventh of the rounds, a quarter of the images: better than either modality, and the pictures are there."""
+    output = run("modalities.py", "--pool", "local", "--rounds", "3", "--images", "1200", cwd=tmp_path)
+    shared = next(line for line in output.splitlines() if line.startswith("shared test set"))
+    image, sound, both = map(float, shared.split()[3:])
+    assert both > max(image, sound, 0.3)
+    assert "what each modality adds to the accuracy: " in output
+    for picture in ("modalities.png", "agents_by_modality.png"):
+        assert (tmp_path / "runs" / "run-001" / picture).read_bytes().startswith(b"\x89PNG")
+
+
+@needs_data
+def test_modalities_as_a_file(tmp_path):
+    """The same experiment as YAML: one round of it, and the same parties."""
+    settings = ["--run.num_rounds=1", "--scaling.pool=local"]
+    command = [sys.executable, "-m", "raycollab", "run", str(EXAMPLES / "modalities.yaml"), *settings]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stdout.splitlines() if line.startswith(("sees ", "hears ", "both "))]
+    assert {line.split()[0] for line in lines} == {"sees", "hears", "both"}
+    assert any(line.startswith("sees ") and line.split()[2] == "-" for line in lines)
+
+
+@needs_data
+def test_vertical(tmp_path):
+    """A fifth of the rounds: rows found by hashes, and better than by guessing."""
+    output = run("vertical.py", "--pool", "local", "--rounds", "3", cwd=tmp_path)
+    assert float(output.split()[-1]) >= 0.7
+    assert "payments: 30,000 rows, of which 0 are not at all parties" in output
+    assert (tmp_path / "runs" / "run-001" / "party-people" / "model.safetensors").exists()
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)

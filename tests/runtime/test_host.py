@@ -3,7 +3,7 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 
-from raycollab.agent import Agent, Offer
+from raycollab.agent import Agent
 from raycollab.aggregation import Mean, Median
 from raycollab.chains import chain
 from raycollab.codecs import BFloat16
@@ -12,6 +12,7 @@ from raycollab.errors import UpdateError
 from raycollab.learners import SGD, Learner
 from raycollab.metrics import Statistics
 from raycollab.models import MLP
+from raycollab.offer import Offer
 from raycollab.params import Exchange
 from raycollab.runtime.host import Host
 from raycollab.runtime.layout import Block
@@ -147,7 +148,7 @@ def test_simulated_agents_are_opened_when_they_are_needed():
         ran(everybody, round, block("a0", "a1"))[1].mean().vectors[DELTA],
     )
     assert [failure.error for failure in host.run(round, block("lost"), [0]).failures] == ["DataError"]
-    assert isinstance(host.validate(round.vectors, {"lost": 0})["lost"], Failure)
+    assert isinstance(host.validate(round.vectors, {"lost": 0}, 0)["lost"], Failure)
 
 
 @pytest.mark.parametrize("rule", [Mean(), Median()])
@@ -213,7 +214,7 @@ def test_stop_ends_this_attempt_and_no_later_one():
 
 def test_validate_scores_each_and_reports_failures():
     host, round, _ = opened([SGD(), SGD()])
-    outcomes = host.validate(round.vectors, {"a0": 0, "nobody": 0})
+    outcomes = host.validate(round.vectors, {"a0": 0, "nobody": 0}, 0)
     assert outcomes["a0"].test == Statistics.empty()
     assert outcomes["a0"].validation.get("confusion").matrix.sum() == 1
     assert isinstance(outcomes["nobody"], Failure)

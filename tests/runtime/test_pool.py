@@ -5,13 +5,14 @@ import pytest
 import torch
 
 from raycollab import vectors
-from raycollab.agent import Agent, Offer
+from raycollab.agent import Agent
 from raycollab.aggregation import Mean, Node, WeightedSum
 from raycollab.chains import chain
 from raycollab.codecs import Codec
 from raycollab.data import Arrays
 from raycollab.learners import SGD
 from raycollab.models import MLP
+from raycollab.offer import Offer
 from raycollab.params import Exchange
 from raycollab.runtime.layout import Block, Layout
 from raycollab.runtime.pool import Collected, LocalPool, collect
