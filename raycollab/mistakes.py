@@ -242,7 +242,9 @@ def _accepted(word: str, names: Iterable[str], what: str) -> str:
         return "; it takes no settings"
     listed = f" accepted {what}: {', '.join(lower.values())}" if 0 < len(lower) <= _MAX_LISTED else ""
     many = "" if listed or close else f"; `raycollab rules` lists all {what}" if what == "classes" else ""
-    return f"{guess}{listed}" if guess or not listed else f";{listed}{many}"
+    if not listed:
+        return guess or many
+    return f"{guess}{listed}" if guess else f";{listed}"
 
 
 def _parameters(form: type) -> tuple[dict[str, _Place], bool]:

@@ -102,7 +102,7 @@ def test_what_is_wrong(changes, expected):
         ("Adamw", "{class_path: Optimizer, init_args: {name: AdamW}}"),
         ("Momentum", "Momentum is a Transform, which belongs in chain; learners takes Learner"),
         ("SDG", "did you mean 'SGD'?"),
-        ("Learner", "Learner is abstract: name a class that derives from it; accepted classes: ANIL, CAVIA, Distill"),
+        ("Learner", "Learner is abstract: name a class that derives from it; `raycollab rules` lists all classes"),
         ({"class_path": "SGD", "lr": 0.1}, "settings belong under init_args: {class_path: SGD, init_args: {lr: 0.1}}"),
         (step("Prox", learner=step("Krum", f=1)), "learners.0.learner: Krum is an Aggregator"),
     ],

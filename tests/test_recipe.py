@@ -32,6 +32,7 @@ from .contracts.rows import TABLES, instances
 DIGITS = data.Digits("train")
 AGENT = raycollab.Agent("a", DIGITS, learners.SGD())
 BERT = {"pretrained": False, "config": {"model_type": "bert", "hidden_size": 16, "hidden_dropout_prob": 0.0}}
+MODALITIES = models.Multimodal({"image": MLP(4, 3), "sound": MLP(2, 3)}, raycollab.fusion.Gated(6), 2, alone=True)
 SETTINGS = [
     config.RunConfig(name="x", target="accuracy >= 0.9", patience=3),
     config.ScalingConfig(agents_per_host=2),
@@ -73,6 +74,9 @@ SETTINGS = [
     data.ParquetText("book.parquet", data.Bytes(), context=8, by="speaker", values=("a", "b")),
     learners.Distill(learners.SGD(), learners.SGD(), DIGITS),
     learners.Student(learners.SGD(), DIGITS),
+    models.TextCNN(2, vocab_size=9),
+    MODALITIES,
+    tasks.Multimodal(MODALITIES, 2, auxiliary=0.5, modality_dropout=0.2),
     models.Module("torch.nn:Linear", {"in_features": 2, "out_features": 1}),
     tasks.Classification(MLP(4, 2), 2, label_smoothing=0.1),
     tasks.ImageClassification(models.CNN(3), 3, bad_rows="drop", augment=(tasks.HorizontalFlip(),)),
@@ -122,6 +126,17 @@ SETTINGS = [
     data.LabelShards(4, 2),
     data.ByColumn("site", (0, 1)),
     data.Explicit(((0, 2), (1,))),
+    data.Changing((DIGITS, data.Holdout(DIGITS, "test")), (3,)),
+    data.Growing(data.Parquet("x.parquet"), stamp="day"),
+    data.Missing(DIGITS, {"image": 0.5}),
+    data.Only(DIGITS, (0, 1)),
+    data.Paired(DIGITS, data.Parquet("sounds.parquet")),
+    data.Distorted(DIGITS, (data.PrincipalComponents(0.25, DIGITS), data.NoiseAtSNR(-5.0))),
+    *(data.PrincipalComponents(0.25, DIGITS), data.NoiseAtSNR(-5.0)),
+    data.Relabelled(DIGITS, (*range(1, 10), 0)),
+    raycollab.Watch("loss", raycollab.adapt.KolmogorovSmirnov(), (raycollab.adapt.Branch(),)),
+    raycollab.Key("north.key", "0" * 64),
+    raycollab.PrivacyBudget(2.0),
     AGENT,
     Parties((AGENT,)),
     Split(DIGITS, data.IID(3), (learners.SGD(), learners.SGD(lr=1.0))),
@@ -159,6 +174,7 @@ def test_every_exported_settings_class_makes_the_round_trip():
         "Chain",
         "Experiment",
         "Exported",
+        "Identity",
         "Opened",
         "Table",
         "Result",
@@ -191,7 +207,13 @@ def test_the_public_path_is_the_shortest():
 
 
 def test_fields_of_one_value():
-    assert plain_fields(config.CheckpointConfig(keep=3)) == {"every": 1, "keep": 3, "every_s": None}
+    assert plain_fields(config.CheckpointConfig(keep=3)) == {
+        "every": 1,
+        "keep": 3,
+        "every_s": None,
+        "ledger": None,
+        "updates": False,
+    }
 
 
 def test_a_function_is_named_and_a_closure_is_not():

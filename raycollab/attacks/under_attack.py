@@ -57,6 +57,10 @@ class UnderAttack(Wrapper):
         """What the rule tells."""
         return dict(self.rule.tells(state["rule"]))
 
+    def ended(self, state: State) -> str:
+        """As the rule does."""
+        return self.rule.ended(state["rule"])
+
     def collect(self, update: Update, round: Round) -> Partial:
         """The update as it is."""
         del round

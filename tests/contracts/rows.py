@@ -13,6 +13,9 @@ class Near:
     def loss(self, change):
         return float((change["delta"] - 1).square().sum() / 2)
 
+    def losses(self, changes):
+        return [self.loss(change) for change in changes]
+
     def gradient(self, change, *, part, batch_size):
         return change["delta"] - 1
 
