@@ -97,6 +97,10 @@ class Canned(Pool):
             results.append(ShareResult((node,), (AgentReport(name, 1, 0.0),), (), (0, 0, 0)))
         return collect(results, blocks, bytes_up=0, bytes_down=0)
 
+    def ask(self, messages: Any, round: Any) -> dict:
+        """Nobody is asked anything."""
+        return {}
+
     def validate(self, round: Any, last_rounds: Any) -> dict:
         """Nobody has data of its own."""
         return {}

@@ -115,9 +115,12 @@ def test_evaluate_scores_the_shared_set_and_a_file(finished, table, capsys):
     _, run = finished
     assert main(["evaluate", str(run)]) == 0
     shared = capsys.readouterr().out
-    assert (run / "report.txt").read_text().startswith(shared)  # which ends with what agents have of their own
     assert main(["evaluate", str(run / "model"), "--data", str(table)]) == 0
-    assert capsys.readouterr().out == shared
+    scored = capsys.readouterr().out
+    assert "f1-score" in scored
+    assert (run / "report.txt").read_text().startswith(scored)  # which ends with what agents have of their own
+    assert shared.startswith(scored)  # and ends with each agent by the common model
+    assert f"alone: not computed yet; next: raycollab evaluate {run} --local-only" in shared
 
 
 @pytest.mark.ray
