@@ -35,7 +35,7 @@ def experiments(
             checkpoint=rc.CheckpointConfig(every=10**6),
         )
 
-    rounds = 1 if tiny else ROUNDS
+    rounds = 2 if tiny else ROUNDS
     settings = rc.Search(SPACE, VALIDATION, num_samples=1 if tiny else 16)
     return {WINNER: Swept(experiment(rounds), settings), DEFAULT: experiment(LONGER * rounds)}
 

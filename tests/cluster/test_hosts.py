@@ -24,7 +24,7 @@ from .hosts import HEAD, PORT, hosts, not_allowed, run_on_head
 ROOT = Path(__file__).parents[2]
 PARTIES = ["party-0", "party-1", "party-2"]
 ROUNDS = 150
-pytestmark = [pytest.mark.ray, pytest.mark.long, pytest.mark.cluster, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -127,6 +127,8 @@ def test_one_host_is_cut_off_and_another_killed(tmp_path, surroundings):
     assert 0 < largest < 479 * 64 * 4
 
 
+@pytest.mark.long
+@pytest.mark.cluster
 def test_a_round_takes_longer_by_what_the_model_says_of_a_slow_network(tmp_path, surroundings):
     """cluster/SCALING.md for 2 nodes and 2.5 M parameters: n B / W for the round, and n B / W for the updates.
 
