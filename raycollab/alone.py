@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from raycollab.agent import Agent
 from raycollab.aggregation import Mean
 from raycollab.attacks import Attack
 from raycollab.experiment import Experiment
-from raycollab.learners import Learner
+from raycollab.learners.wrapper import LearnerWrapper
 from raycollab.own_model import OWN
 from raycollab.population import Population
 from raycollab.spec import BUFFERS, DELTA, PARAMS
@@ -21,7 +21,7 @@ FOLDER = "local-only"  # where a run folder holds the run that it is compared wi
 
 
 @dataclass(frozen=True)
-class Alone(Learner):
+class Alone(LearnerWrapper):
     """Goes on each time from where another learner ended on this agent, as if nobody else took part; sends no vector.
 
     Its own model is what it learned, or what the learner makes of that: fine-tuned, for one that is tuned at the end.
@@ -30,32 +30,12 @@ class Alone(Learner):
         learner: Learns.
     """
 
-    learner: Learner
-
-    remembers: ClassVar[bool] = True
-
-    @property
-    def needs(self) -> tuple[str, ...]:  # type: ignore[override]
-        """What the learner needs."""
-        return self.learner.needs
-
-    @property
-    def models(self) -> tuple[str, ...]:  # type: ignore[override]
-        """As the learner does."""
-        return self.learner.models
-
-    @property
-    def sends(self) -> tuple[str, ...]:  # type: ignore[override]
-        """What the learner sends."""
-        return self.learner.sends
+    remembers: ClassVar[bool] = True  # type: ignore[misc]
+    withholds: ClassVar[bool] = False  # type: ignore[misc]
 
     def check(self, num_examples: int) -> None:
-        """As the learner does."""
+        """As the learner does, whatever it counts: nothing is told beside that."""
         self.learner.check(num_examples)
-
-    def check_model(self, module: nn.Module) -> None:
-        """As the learner does."""
-        self.learner.check_model(module)
 
     def init(self, params: Tensor) -> State:
         """Nothing learned yet."""

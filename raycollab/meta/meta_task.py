@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,12 +13,13 @@ from raycollab.meta.evaluation import HALF, OverEpisodes, Scorer, drawn
 from raycollab.metrics import Statistics
 from raycollab.settings import require
 from raycollab.spec import ParamSpec
-from raycollab.task import Fingerprint, Task
+from raycollab.task import Fingerprint
+from raycollab.tasks.wrapper import TaskWrapper
 from raycollab.types import Batch
 
 
 @dataclass(frozen=True)
-class MetaTask(Task):
+class MetaTask(TaskWrapper):
     """Another task, of which the shared set scores what the model learns of a few examples, and not what it knows.
 
     Every evaluation draws the same episodes from the set's rows, adapts the model to each support by itself, and
@@ -35,51 +35,15 @@ class MetaTask(Task):
         seed: Of the episodes.
     """
 
-    task: Task
     learner: MetaLearner
     tasks: Episodes | None = None
     episodes: int = 100
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, kind in (("task", Task), ("learner", MetaLearner)):
-            good = isinstance(getattr(self, name), kind)
-            require(good, f"MetaTask.{name}", getattr(self, name), f"must be a {kind.__name__}")
+        super().__post_init__()
+        require(isinstance(self.learner, MetaLearner), "MetaTask.learner", self.learner, "must be a MetaLearner")
         require(self.episodes >= 2, "MetaTask.episodes", self.episodes, "must be >= 2: one has no interval")
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or name == "task":  # what pickle looks for before there is a task
-            raise AttributeError(name)
-        return getattr(self.task, name)
-
-    @property
-    def primary(self) -> tuple[str, bool]:  # type: ignore[override]
-        """The task's own."""
-        return self.task.primary
-
-    def model(self) -> nn.Module:
-        """Build the task's model."""
-        return self.task.model()
-
-    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """The task's mean loss []."""
-        return self.task.loss(model, batch)
-
-    def features(self, model: nn.Module, batch: Batch) -> Tensor:
-        """The task's features [b, f]."""
-        return self.task.features(model, batch)
-
-    def logits(self, model: nn.Module, batch: Batch) -> Tensor:
-        """The task's logits [b, c]."""
-        return self.task.logits(model, batch)
-
-    def predict(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """The task's predictions."""
-        return self.task.predict(model, batch)
-
-    def count(self, batch: Batch) -> int:
-        """The task's count."""
-        return self.task.count(batch)
 
     def statistics(self, model: nn.Module, batch: Batch) -> Statistics:
         """The task's statistics of the model as it is; its rows' classes do not count where episodes name their own."""
