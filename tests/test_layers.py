@@ -47,7 +47,7 @@ FLOORS = {
     "beginning": 3,
     "data": 3,
     "fusion": 2,
-    "privacy": 2,
+    "privacy": 3,
     "models": 3,
     "optimizers": 3,
     "params": 3,

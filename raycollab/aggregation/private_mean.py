@@ -11,9 +11,19 @@ from raycollab.aggregation.base import Aggregator
 from raycollab.aggregation.partial import Partial
 from raycollab.aggregation.rows import check_whole
 from raycollab.aggregation.weighted_sum import WeightedSum
-from raycollab.errors import BudgetError, ModelError
+from raycollab.errors import BudgetError
 from raycollab.norms import l2_norm
-from raycollab.privacy import RDP, Accountant, History, Noise, PrivacyBudget, party_level, read_key, spent_more
+from raycollab.privacy import (
+    RDP,
+    Accountant,
+    History,
+    Noise,
+    PrivacyBudget,
+    check_no_buffers,
+    party_level,
+    read_key,
+    spent_more,
+)
 from raycollab.settings import require
 from raycollab.spec import DELTA, Coverage, ParamSpec
 from raycollab.types import RULE_EPSILON, Round, State, Update
@@ -83,11 +93,7 @@ class PrivateMean(Aggregator):
 
         Raises: ModelError for buffers.
         """
-        if spec.num_buffers:
-            raise ModelError(
-                f"{type(self).__name__}: {spec.buffers[0].name} and other buffers would travel without noise: set "
-                f"Exchange(buffers='private'), or take a net without BatchNorm"
-            )
+        check_no_buffers(type(self).__name__, spec)
         return self
 
     def init(self, params: Tensor) -> State:

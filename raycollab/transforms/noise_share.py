@@ -7,9 +7,9 @@ from typing import Self
 
 from torch import Tensor
 
-from raycollab.errors import BudgetError, ModelError
+from raycollab.errors import BudgetError
 from raycollab.norms import l2_norm
-from raycollab.privacy import RDP, Accountant, History, Noise, PrivacyBudget, read_key, spent_more
+from raycollab.privacy import RDP, Accountant, History, Noise, PrivacyBudget, check_no_buffers, read_key, spent_more
 from raycollab.settings import require
 from raycollab.spec import ParamSpec
 from raycollab.transforms.base import Transform
@@ -79,11 +79,7 @@ class NoiseShare(Transform):
 
         Raises: ModelError for buffers.
         """
-        if spec.num_buffers:
-            raise ModelError(
-                f"NoiseShare: {spec.buffers[0].name} and other buffers would travel without noise: set "
-                f"Exchange(buffers='private'), or take a net without BatchNorm"
-            )
+        check_no_buffers("NoiseShare", spec)
         return self
 
     def init(self, params: Tensor) -> State:
