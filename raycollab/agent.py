@@ -126,7 +126,7 @@ class LiveAgent:
                 if self.agent.task is None
                 else replace(offer.fingerprint, loss=own.loss, metrics=own.metrics)
             )
-            own.check_offer(offered, name)
+            own.check_offer(offered, name, slices=offer.spec.slices)
         coverage = offer.spec.coverage(self.model.spec)
         self._pipeline = self._pipeline.bind(self.model.spec)
         self._whole = offer.spec

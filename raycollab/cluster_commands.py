@@ -14,6 +14,8 @@ _INTERRUPTED = 130
 _WHERE = "http://HOST:8265, the dashboard of the cluster's head, or HOST:6379 on one of its nodes"
 _SUBMIT = """Settings are overridden as with `raycollab run`: --key.sub=value. The working folder is sent, without what
 its .rayignore and .gitignore name; run.dir must be a place that all nodes see. Exit codes are the run's own."""
+_DOCTOR = """Settings are overridden as with `raycollab run`: --scaling.on_party_nodes=true asks for each party's node, and
+--run.dir=/shared/runs for the place of the run folders. Exit codes: 0 all is well, 1 there is something to do."""
 
 
 def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
@@ -30,7 +32,7 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     stop.add_argument("run", help="run folder, or id of a job")
     for command in (status, logs, stop):
         command.add_argument("--address", help=_WHERE)
-    doctor = add("doctor", _doctor, "look for what is wrong with a Ray cluster, node by node, and say what to do")
+    doctor = add("doctor", _doctor, "look for what is wrong with a Ray cluster, node by node, and what to do", _DOCTOR)
     doctor.add_argument("experiment", nargs="?", help="YAML file: are its parties' nodes there, and its run.dir?")
     doctor.add_argument("--address", help="HOST:6379 (default: $RAY_ADDRESS, or a new one on this machine)")
     doctor.add_argument("--storage", help="path or URI that all nodes must see (default: that of the experiment)")
@@ -158,10 +160,9 @@ def _stop(command: argparse.Namespace, overrides: list[str]) -> int:
 
 
 def _doctor(command: argparse.Namespace, overrides: list[str]) -> int:
-    del overrides
     experiment = None
-    if command.experiment is not None:
-        experiment = import_module("raycollab.experiment_file").read_experiment(command.experiment)
+    if command.experiment is not None or overrides:
+        experiment = import_module("raycollab.experiment_file").read_experiment(command.experiment, overrides)
     findings = import_module("raycollab.doctor").examined(command.address, experiment, command.storage)
     for each in findings:
         mark = "ok" if each.well else "!!"

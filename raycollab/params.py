@@ -31,11 +31,15 @@ class Exchange:
         buffers: "average" exchanges float buffers such as BatchNorm's statistics (averaged by weight, untouched by
             server optimizers); "private" leaves each agent its own (FedBN, Li et al., ICLR 2021, with the norm
             layers excluded).
+        slices: Whether an agent's tensors may be smaller than the driver's of the same name: they are then its first
+            rows, columns, ..., so that nets of several widths are parts of one. Unasked, a head of another size is
+            a mistake.
     """
 
     include: tuple[str, ...] = ("*",)
     exclude: tuple[str, ...] = ()
     buffers: str = "average"
+    slices: bool = False
 
     def __post_init__(self) -> None:
         require(
@@ -149,7 +153,7 @@ class FlatModel:
             self._private.update({name: group[name].data for name in private})
             self._learned.update({name: group[name].data for name in (*shared, *private)})
         self._first_private = {name: tensor.clone() for name, tensor in self._private.items()}
-        self.spec = ParamSpec(tuple(entries), self._bind_buffers(exchange))
+        self.spec = ParamSpec(tuple(entries), self._bind_buffers(exchange), exchange.slices)
         self.lossy = any(flat.dtype != torch.float32 for flat in self.flats)
         scratch = (*self.flats, *self.grads, *self.module.buffers())
         self._scratch = {tensor.untyped_storage().data_ptr() for tensor in scratch}

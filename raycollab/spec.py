@@ -9,6 +9,7 @@ import json
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from math import prod
 
 import torch
 from torch import Tensor
@@ -138,10 +139,14 @@ class Entry:
 
 @dataclass(frozen=True)
 class ParamSpec:
-    """What stands where in the exchanged vectors: "params" [d] and "buffers" [b]."""
+    """What stands where in the exchanged vectors: "params" [d] and "buffers" [b].
+
+    `slices` says whether an agent's tensor may be smaller than the one of its name here: see Exchange.
+    """
 
     params: tuple[Entry, ...]
     buffers: tuple[Entry, ...]
+    slices: bool = False
 
     @property
     def num_params(self) -> int:
@@ -162,7 +167,7 @@ class ParamSpec:
         if strange := sorted(set(names) - set(there)):
             raise ModelError(f"nothing exchanged is called {strange[0]!r}; there are: {', '.join(there)}")
         params, buffers = (_closed_up(entries, names) for entries in (self.params, self.buffers))
-        return ParamSpec(params, buffers)
+        return replace(self, params=params, buffers=buffers)
 
     def digest(self) -> str:
         """Short hash of names, shapes and dtypes."""
@@ -172,10 +177,13 @@ class ParamSpec:
     def coverage(self, part: "ParamSpec") -> Coverage:
         """Where the vectors of `part` lie in these.
 
-        Raises: ModelError if `part` holds a name that is not here, or one of another shape.
+        With `slices`, a tensor of `part` may be the first rows, columns, and so on of the one of its name here.
+
+        Raises: ModelError if `part` holds a name that is not here, or one of a shape that does not fit.
         """
         return Coverage(
-            _locate(self.params, part.params, self.num_params), _locate(self.buffers, part.buffers, self.num_buffers)
+            _locate(self.params, part.params, self.num_params, self.slices),
+            _locate(self.buffers, part.buffers, self.num_buffers, self.slices),
         )
 
 
@@ -188,18 +196,36 @@ def _closed_up(entries: tuple[Entry, ...], left_out: Collection[str]) -> tuple[E
     return tuple(kept)
 
 
-def _locate(whole: tuple[Entry, ...], part: tuple[Entry, ...], size: int) -> Segments:
+def fits(shape: tuple[int, ...], whole: tuple[int, ...], slices: bool) -> bool:
+    """Whether a tensor can stand for another one of this name; with slices it may be its first rows, columns, ..."""
+    if not slices:
+        return shape == whole
+    return len(shape) == len(whole) and all(size <= most for size, most in zip(shape, whole, strict=True))
+
+
+def _locate(whole: tuple[Entry, ...], part: tuple[Entry, ...], size: int, slices: bool) -> Segments:
     places = {entry.name: entry for entry in whole}
     ranges: list[tuple[int, int]] = []
     for entry in part:
         place = places.get(entry.name)
-        if place is None or place.shape != entry.shape:
+        if place is None or not fits(entry.shape, place.shape, slices):
             expected = "no such parameter" if place is None else f"shape {place.shape}"
             raise ModelError(
                 f"exchanged parameter {entry.name!r} has shape {entry.shape}, the driver's model has {expected}"
+                + ("; with Exchange(slices=True) an agent's tensor can be smaller, never larger" if slices else "")
             )
-        if ranges and ranges[-1][1] == place.offset:
-            ranges[-1] = (ranges[-1][0], place.stop)
-        elif place.size:
-            ranges.append((place.offset, place.stop))
-    return Segments(size, tuple(ranges)) if ranges or size else Segments.all(0)
+        ranges += _leading(entry.shape, place)
+    return Segments(size, _joined(ranges)) if ranges or size else Segments.all(0)
+
+
+def _leading(shape: tuple[int, ...], place: Entry) -> list[tuple[int, int]]:
+    """Where the first rows, columns, ... of a tensor stand: one run for each row of the innermost whole part."""
+    run, inner = 1, len(shape)  # elements that stand side by side, and the first dimension that is all in them
+    while inner and (run == prod(place.shape[inner:])):
+        inner -= 1
+        run *= shape[inner]
+    starts = torch.zeros((), dtype=torch.int64)
+    for axis in range(inner):
+        steps = torch.arange(shape[axis]) * prod(place.shape[axis + 1 :])
+        starts = starts[..., None] + steps
+    return [(place.offset + start, place.offset + start + run) for start in starts.flatten().tolist() if run]

@@ -14,7 +14,7 @@ from raycollab.errors import ModelError, RoundStopped, TaskMismatchError
 from raycollab.metrics import Statistics
 from raycollab.params import FlatModel
 from raycollab.settings import Settings
-from raycollab.spec import ParamSpec
+from raycollab.spec import ParamSpec, fits
 from raycollab.types import Batch, Round
 
 
@@ -40,11 +40,15 @@ class Fingerprint:
         """Short hash that stands for it."""
         return hashlib.blake2b(json.dumps(asdict(self)).encode(), digest_size=8).hexdigest()
 
-    def check_offer(self, offer: "Fingerprint", agent: str) -> None:
-        """Raise TaskMismatchError unless `offer` is this task, or exchanges a superset of what this one does."""
+    def check_offer(self, offer: "Fingerprint", agent: str, *, slices: bool = False) -> None:
+        """Raise TaskMismatchError unless `offer` is this task, or exchanges a superset of what this one does.
+
+        With slices, a tensor of this task may be the first rows, columns, ... of the offered one of its name.
+        """
         differs = [f"{name} {getattr(offer, name)!r} for {getattr(self, name)!r}" for name in ("loss", "metrics")
                    if getattr(offer, name) != getattr(self, name)]  # fmt: skip
-        missing = sorted(name for name, _ in set(self.exchanged) - set(offer.exchanged))
+        offered = dict(offer.exchanged)
+        missing = sorted(name for name, shape in self.exchanged if name not in offered or not fits(shape, offered[name], slices))
         if missing:
             missed = f"no exchanged {', '.join(missing)} of the approved shape"
             differs.append(f"{missed}; keep a head of one's own private, with Exchange(exclude=...)")

@@ -117,3 +117,36 @@ def test_who_holds_all_of_a_group_is_full_in_it():
     group = Segments(9, ((0, 2), (4, 6)))
     assert Segments(9, ((0, 6),)).within(group) == (Segments(6, ((0, 2), (4, 6))), Segments.all(4))
     assert not Segments(9, ((0, 5),)).within(group)[1].full
+
+
+@pytest.mark.parametrize(
+    ("shape", "whole"),
+    [((2, 3), (4, 3)), ((2, 2), (4, 3)), ((4, 2), (4, 3)), ((2, 1, 3, 3), (4, 2, 3, 3)), ((1, 2, 2), (2, 2, 3)),
+     ((), ()), ((3,), (5,)), ((1, 1), (1, 1)), ((2, 3, 2), (2, 4, 2))],
+)  # fmt: skip
+def test_a_smaller_tensor_is_the_first_rows_and_columns_of_the_whole(shape, whole):
+    before, size = 3, torch.Size(whole).numel()
+    full = ParamSpec((Entry("a", (before,), "float32", 0), Entry("b", whole, "float32", before)), (), slices=True)
+    part = ParamSpec((Entry("b", shape, "float32", 0),), ())
+    vector = torch.arange(float(before + size))
+    expected = vector[before:].view(whole)[tuple(slice(0, length) for length in shape)]
+    assert torch.equal(full.coverage(part).params.take(vector), expected.flatten())
+
+
+def test_what_stands_side_by_side_is_one_run():
+    full = ParamSpec((Entry("a", (4, 3, 2), "float32", 0),), (), slices=True)
+    assert full.coverage(ParamSpec((Entry("a", (2, 3, 2), "float32", 0),), ())).params.ranges == ((0, 12),)
+    assert full.coverage(ParamSpec((Entry("a", (2, 1, 2), "float32", 0),), ())).params.ranges == ((0, 2), (6, 8))
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (4, 4), (4,), (4, 3, 1)])
+def test_what_is_larger_or_has_other_dimensions_is_refused(shape):
+    full = ParamSpec((Entry("a", (4, 3), "float32", 0),), (), slices=True)
+    with pytest.raises(ModelError, match=r"the driver's model has shape .4, 3.; with Exchange.slices=True. .* smaller"):
+        full.coverage(ParamSpec((Entry("a", shape, "float32", 0),), ()))
+
+
+def test_slices_have_to_be_asked_for():
+    full = ParamSpec((Entry("a", (4, 3), "float32", 0),), ())
+    with pytest.raises(ModelError, match="'a' has shape .2, 3., the driver's model has shape .4, 3.$"):
+        full.coverage(ParamSpec((Entry("a", (2, 3), "float32", 0),), ()))

@@ -126,3 +126,12 @@ def test_another_task_is_refused(offer, message):
 def test_digest():
     assert MINE.digest() == Fingerprint("mse", ("loss",), (BODY, HEAD)).digest()
     assert MINE.digest() != Fingerprint("mse", ("loss",), (HEAD, BODY)).digest()
+
+
+def test_with_slices_an_agent_may_hold_the_first_rows_of_what_is_offered():
+    smaller = Fingerprint(MINE.loss, MINE.metrics, tuple((name, (1, *shape[1:])) for name, shape in MINE.exchanged))
+    smaller.check_offer(MINE, "north", slices=True)
+    with pytest.raises(TaskMismatchError, match="of the approved shape"):
+        MINE.check_offer(smaller, "north", slices=True)
+    with pytest.raises(TaskMismatchError, match="of the approved shape"):
+        smaller.check_offer(MINE, "north")

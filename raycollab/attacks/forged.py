@@ -7,6 +7,7 @@ from torch import Tensor
 
 from raycollab.attacks.base import LocalAttack
 from raycollab.learners import Learner
+from raycollab.learners.wrapper import LearnerWrapper
 from raycollab.task import Problem, Task
 from raycollab.types import Round, State, Update
 
@@ -25,29 +26,12 @@ class Forgery(LocalAttack):
 
 
 @dataclass(frozen=True)
-class Disguised(Learner):
-    """Stands in for another learner: it asks for the same and sends vectors of the same names."""
+class Disguised(LearnerWrapper):
+    """Stands in for another learner: it asks for the same, is checked as that is, and sends vectors of the same names."""
 
-    inner: Learner
-
-    @property
-    def needs(self) -> tuple[str, ...]:  # type: ignore[override]
-        """Those of the learner."""
-        return self.inner.needs
-
-    @property
-    def models(self) -> tuple[str, ...]:  # type: ignore[override]
-        """Those of the learner."""
-        return self.inner.models
-
-    @property
-    def sends(self) -> tuple[str, ...]:  # type: ignore[override]
-        """Those of the learner."""
-        return self.inner.sends
-
-    def init(self, params: Tensor) -> State:
-        """That of the learner."""
-        return self.inner.init(params)
+    def check(self, num_examples: int) -> None:
+        """As the learner does, also one that counts what it tells: who misbehaves tells what it likes."""
+        self.learner.check(num_examples)
 
 
 @dataclass(frozen=True)
@@ -58,7 +42,7 @@ class Forged(Disguised):
 
     def update(self, problem: Problem, params: Tensor, state: State, round: Round) -> tuple[Update, State]:
         """Learn, then replace every vector."""
-        update, after = self.inner.update(problem, params, state, round)
+        update, after = self.learner.update(problem, params, state, round)
         seed = {name: round.seed_for("attack", problem.agent, name) for name in update.vectors}
         vectors = {name: self.forgery.forge(vector, seed=seed[name]) for name, vector in update.vectors.items()}
         return replace(update, vectors=vectors), after

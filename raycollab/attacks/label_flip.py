@@ -40,7 +40,7 @@ class Mislabelled(Disguised):
     """Learns as another learner does, from flipped labels.
 
     Args:
-        inner: The learner.
+        learner: The learner.
         label: Column of labels.
         num_classes: Labels are 0 .. num_classes - 1.
     """
@@ -51,7 +51,7 @@ class Mislabelled(Disguised):
     def update(self, problem: Problem, params: Tensor, state: State, round: Round) -> tuple[Update, State]:
         """Learn from the same examples under other labels."""
         shard = FlippedShard(problem.shard, self.label, self.num_classes)
-        return self.inner.update(replace(problem, shard=shard), params, state, round)
+        return self.learner.update(replace(problem, shard=shard), params, state, round)
 
 
 @dataclass(frozen=True)
