@@ -48,7 +48,9 @@ class Fingerprint:
         differs = [f"{name} {getattr(offer, name)!r} for {getattr(self, name)!r}" for name in ("loss", "metrics")
                    if getattr(offer, name) != getattr(self, name)]  # fmt: skip
         offered = dict(offer.exchanged)
-        missing = sorted(name for name, shape in self.exchanged if name not in offered or not fits(shape, offered[name], slices))
+        missing = sorted(
+            name for name, shape in self.exchanged if name not in offered or not fits(shape, offered[name], slices)
+        )
         if missing:
             missed = f"no exchanged {', '.join(missing)} of the approved shape"
             differs.append(f"{missed}; keep a head of one's own private, with Exchange(exclude=...)")

@@ -148,5 +148,5 @@ def test_what_is_larger_or_has_other_dimensions_is_refused(shape):
 
 def test_slices_have_to_be_asked_for():
     full = ParamSpec((Entry("a", (4, 3), "float32", 0),), ())
-    with pytest.raises(ModelError, match="'a' has shape .2, 3., the driver's model has shape .4, 3.$"):
+    with pytest.raises(ModelError, match=r"'a' has shape .2, 3., the driver's model has shape .4, 3.$"):
         full.coverage(ParamSpec((Entry("a", (2, 3), "float32", 0),), ()))
