@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from raycollab.data import CSV, LABEL, Arrow, JSONLines, Parquet, Shard, Source, Table
+from raycollab.data import CSV, LABEL, Arrow, JSONLines, Parquet, Shard, Source, Table, presence_of, without
 from raycollab.errors import ConfigError, DataError, ModelError, RunFolderError
 from raycollab.metrics import Statistics
 from raycollab.misfit import described, explained, input_names, inputs_of
@@ -42,17 +42,20 @@ class TrainedModel:
     reader: Table = AS_IT_IS
 
     def source(self, data: str, *, labelled: bool = True) -> Source:
-        """A file with the task's columns, read as the model was trained to read it; its name says in which format."""
+        """A file with the task's columns, read as the model was trained to read it; its name says in which format.
+
+        Of a task that needs not all of them, those that the file has; `has_NAME` says which rows lack one.
+        """
         label = getattr(self.task, "label", "label") if labelled else None
-        parts = [self.reader.stack.get(name, (name,)) for name in input_names(self.task)]
-        columns = tuple(name for names in parts for name in names) or None
-        own = self.reader.label
-        categories = {name: known for name, known in self.reader.categories.items() if labelled or name != own}
-        shapes = {name: shape for name, shape in (self.reader.shapes or {}).items() if labelled or name != own} or None
+        parts = {name: self.reader.stack.get(name, (name,)) for name in input_names(self.task)}
+        reader = replace(_in_format(self.reader, data), path=data)
+        if parts and not self.task.needs_all_inputs:
+            absent, parts = parts, _those_held(parts, reader.held())
+            reader = without(reader, {name for name in absent if name not in parts})
+        columns = tuple(name for names in parts.values() for name in names) or None
+        unread = {self.reader.label or ""} - set(columns or ()) if not labelled else set()
         bad_rows = self.reader.bad_rows if labelled else "error"  # a prediction for each row, or none
-        text = {name: length for name, length in self.reader.text.items() if labelled or name in (columns or (name,))}
-        reader = replace(_in_format(self.reader, data), path=data, columns=columns, label=label, bad_rows=bad_rows)
-        return replace(reader, categories=categories, text=text, shapes=shapes)
+        return replace(without(reader, unread), columns=columns, label=label, bad_rows=bad_rows)
 
     def predict(
         self, columns: Mapping[str, Tensor | np.ndarray], adapt: AdaptsAtTest | None = None
@@ -227,6 +230,13 @@ def own_test(path: str, agent: str, trusted: tuple[str, ...]) -> Source | None:
             f"give labelled rows, with --data"
         )
     return test
+
+
+def _those_held(parts: Mapping[str, tuple[str, ...]], held: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """Columns by input of those inputs that a file has, with the columns that say where; all of them if it has none."""
+    there = {name: columns for name, columns in parts.items() if all(column in held for column in columns)}
+    flags = {presence_of(name): (presence_of(name),) for name in there if presence_of(name) in held}
+    return {**there, **flags} or dict(parts)
 
 
 def _in_format(reader: Table, path: str) -> Table:

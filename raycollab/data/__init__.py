@@ -19,11 +19,12 @@ from raycollab.data.paired import Paired
 from raycollab.data.parquet import Parquet
 from raycollab.data.partition import IID, ByColumn, Dirichlet, DirichletSizes, Explicit, LabelShards, Partition
 from raycollab.data.principal import PrincipalComponents
+from raycollab.data.reading import beside, table_within, without
 from raycollab.data.relabelled import Relabelled
 from raycollab.data.signal_noise import NoiseAtSNR
 from raycollab.data.stratified import stratified_split
 from raycollab.data.streamed import Streamed, StreamedShard
-from raycollab.data.table import Table, table_within
+from raycollab.data.table import Table
 from raycollab.data.text import ParquetText, Text, TextSource
 from raycollab.data.tokenizers import Bytes, Characters, PretrainedTokenizer, Tokenizer
 from raycollab.data.torch_dataset import TorchDataset, Torchvision
@@ -80,8 +81,10 @@ __all__ = [
     "Tokenizer",
     "TorchDataset",
     "Torchvision",
+    "beside",
     "presence_of",
     "read_columns",
     "stratified_split",
     "table_within",
+    "without",
 ]

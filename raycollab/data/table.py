@@ -67,6 +67,22 @@ class Table(Columned):
         Raises: OSError, pa.ArrowException or UnicodeDecodeError if it is damaged; whatever `choose` raises.
         """
 
+    def held(self) -> tuple[str, ...]:
+        """Names of the columns that the files have, whichever are read.
+
+        Raises: DataError if there is no file, or it cannot be read.
+        """
+        found: list[str] = []
+
+        def first(schema: pa.Schema, file: str) -> list[str]:
+            del file
+            found.extend(schema.names)
+            return list(schema.names[:1])
+
+        filesystem, files = self.files()
+        self.load(filesystem, files[0], first)
+        return tuple(dict.fromkeys(found))
+
     def files(self) -> tuple[fs.FileSystem, list[str]]:
         """Where the files are, in the order of their rows.
 
@@ -245,13 +261,6 @@ class Table(Columned):
                     f"bring them to one, or read the files as sources of their own"
                 )
         return {name: torch.cat([part[name] for part in parts if len(part[name])]) for name in parts[0]}
-
-
-def table_within(source: Source | None) -> Table | None:
-    """The table that a source reads, be it through a Holdout, a Part or another one that changes it; None if none."""
-    while source is not None and not isinstance(source, Table):
-        source = getattr(source, "source", None)
-    return source
 
 
 @lru_cache(maxsize=2)

@@ -191,6 +191,18 @@ def test_modalities(tmp_path):
     assert "what each modality adds to the accuracy: " in output
     for picture in ("modalities.png", "agents_by_modality.png"):
         assert (tmp_path / "runs" / "run-001" / picture).read_bytes().startswith(b"\x89PNG")
+    command = [
+        sys.executable,
+        "-m",
+        "raycollab",
+        "predict",
+        "runs/run-001",
+        "mnist_test10k.parquet",
+        "--out",
+        "p.parquet",
+    ]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout == "10,000 predictions written to p.parquet\n", done.stderr  # of images without any sound
 
 
 @needs_data
