@@ -14,6 +14,8 @@ PAPERS = (
     "learned_weights",
     "learned_weights_cost",
     "unequal_quality",
+    "asha_mnist",
+    "pbt_inner_rate",
     "fedavg_2nn",
     "fedprox_stragglers",
     "server_momentum",
