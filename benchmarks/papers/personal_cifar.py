@@ -12,7 +12,7 @@ from raycollab.personal import fed_per
 
 AGENTS, IMAGES, ROUNDS, EVERY, LATE = 20, 10_000, 60, 10, 3
 HEAD = ("1.9.*",)  # the last layer of the CNN
-SGD = rc.SGD(lr=0.02, batch_size=20)
+SGD = rc.SGD(lr=0.1, batch_size=20)
 TUNE = replace(SGD, epochs=2)
 CLAIMED = ("FedPer", "FedRep", "Ditto", "FedALA")
 POINTS = 8
