@@ -22,6 +22,7 @@ TURNED = tuple((label + 1) % 10 for label in range(10))
 BAD_LENS = (rc.data.Rescale(gain=0.3, offset=1.0), rc.data.Noise(std=0.2))  # a third of the contrast, brighter, noisy
 LEVEL = 0.02
 NEVER = "undisturbed, watched"
+CEILING = "images, so from the first round on"  # what can be learned from them
 
 
 def changed(source: rc.Source, kind: str) -> rc.Source:
@@ -39,16 +40,20 @@ def experiments(seed: int, tiny: bool) -> Mapping[str, rc.Experiment]:
     rounds, at, window = (4, 3, 16) if tiny else (ROUNDS, AT, 64)
     acting = rc.OnDrift(STEPS, POLICY, window=window)
 
-    def experiment(kind: str, learner: rc.Learner) -> rc.Experiment:
+    def experiment(kind: str, learner: rc.Learner, *, ever: bool = False) -> rc.Experiment:
         agents = []
         for index, shard in enumerate(shards):
             name = f"party-{index}"
-            then = rc.data.Changing((shard, changed(shard, kind)), (at,)) if kind and name in DISTURBED else shard
+            other = changed(shard, kind) if kind and name in DISTURBED else shard
+            then = other if ever or other is shard else rc.data.Changing((shard, other), (at,))
             agents.append(rc.Agent(name, then, learner, val_fraction=0.25))
         test = rc.data.Holdout(TEST, "test", 0.05 if tiny else 0.2, seed)
         run = rc.RunConfig(num_rounds=rounds)
         every = rc.CheckpointConfig(every=10**6)
-        return rc.Experiment(task(NET), rc.Parties(tuple(agents)), (rc.Mean(),), test, run=run, checkpoint=every)
+        own = rc.Exchange(buffers="private" if ever else "average")  # BatchNorm's statistics, which differ for ever
+        return rc.Experiment(
+            task(NET), rc.Parties(tuple(agents)), (rc.Mean(),), test, exchange=own, run=run, checkpoint=every
+        )
 
     return {
         NEVER: experiment("", acting),
@@ -56,6 +61,7 @@ def experiments(seed: int, tiny: bool) -> Mapping[str, rc.Experiment]:
         "labels, with actions": experiment("labels", acting),
         "images, without": experiment("images", STEPS),
         "images, with actions": experiment("images", acting),
+        CEILING: experiment("images", STEPS, ever=True),
     }
 
 
