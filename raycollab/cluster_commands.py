@@ -14,8 +14,8 @@ _INTERRUPTED = 130
 _WHERE = "http://HOST:8265, the dashboard of the cluster's head, or HOST:6379 on one of its nodes"
 _SUBMIT = """Settings are overridden as with `raycollab run`: --key.sub=value. The working folder is sent, without what
 its .rayignore and .gitignore name; run.dir must be a place that all nodes see. Exit codes are the run's own."""
-_DOCTOR = """Settings are overridden as with `raycollab run`: --scaling.on_party_nodes=true asks for each party's node, and
---run.dir=/shared/runs for the place of the run folders. Exit codes: 0 all is well, 1 there is something to do."""
+_DOCTOR = """Settings are overridden as with `raycollab run`: with --scaling.on_party_nodes=true each party must have a
+node, and --run.dir=/shared/runs is the place that is tried. Exit codes: 0 all is well, 1 there is something to do."""
 
 
 def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:

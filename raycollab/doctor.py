@@ -19,14 +19,13 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from raycollab.errors import RunFolderError
 from raycollab.experiment import Experiment
 from raycollab.runtime.parties import PARTY, held_twice, homes, missing
-from raycollab.runtime.placement import cluster
+from raycollab.runtime.placement import FULL, cluster, disk_used
 from raycollab.runtime.ray_hosts import answer_of
 from raycollab.storage import Storage
 from raycollab.types import Failure
 
 _ANSWER_S = 60.0  # that a node may take, the start of a process included
 _SKEW_S = 2.0  # between two clocks
-_FULL = 0.95  # of a disk, from where Ray stores nothing on it any more
 _VECTORS = 4  # of a model that are in an object store at a time: this round's, the next one's, and two on their way
 _PACKAGES = ("ray", "torch", "numpy", "raycollab")
 
@@ -82,10 +81,14 @@ def examined(address: str | None, experiment: Experiment | None = None, storage:
     Raises: ClusterError if the cluster cannot be reached, or is of another version of Ray or Python.
     """
     place = storage or (experiment.run.dir if experiment else "")
+    place = Storage(place).uri if place else ""  # a relative one means the same everywhere
     with cluster(address):
         alive = [node for node in ray.nodes() if node["Alive"]]
         nodes, silent = _asked(alive, place)
-        return [*silent, *judged(nodes, own_versions()), *parties(alive, experiment), *sizes(nodes, experiment)]
+        looked = [*judged(nodes, own_versions()), *sizes(nodes, experiment)] if nodes else []
+        if silent and not (disk := _disks([_here()])).well:  # no process starts there, and so none could say it
+            silent.append(disk)
+        return [*silent, *looked, *parties(alive, experiment)]
 
 
 def judged(nodes: Sequence[Node], expected: dict[str, str]) -> list[Finding]:
@@ -178,7 +181,7 @@ def _gpus(nodes: Sequence[Node]) -> Finding:
 
 
 def _disks(nodes: Sequence[Node]) -> Finding:
-    full = [f"{node.address} {node.disk_used:.0%}" for node in nodes if node.disk_used > _FULL]
+    full = [f"{node.address} {node.disk_used:.0%}" for node in nodes if node.disk_used > FULL]
     if full:
         remedy = "free space there, or start Ray with --temp-dir on a larger disk: beyond 95 % it stores nothing"
         return Finding("disk of Ray's files", f"full on {', '.join(full)}", False, remedy)
@@ -215,7 +218,10 @@ def _asked(alive: Sequence[dict[str, Any]], place: str) -> tuple[list[Node], lis
             before = time.time()
             theirs = said if isinstance(said, Failure) else answer_of(_on(node, time.time).remote(), _ANSWER_S)
             if isinstance(theirs, Failure):
-                remedy = "look at `ray status` and the node's raylet.log; install the same raycollab there"
+                remedy = (
+                    "look whether its disk is full (`df`), at `ray status` and at its raylet.log; install the same "
+                    "raycollab there"
+                )
                 why = f"none from {address}: {theirs.error}: {theirs.message}"
                 silent.append(Finding("answer", why, False, remedy))
                 continue
@@ -238,16 +244,20 @@ def _on(node: dict[str, Any], call: Callable[..., Any]) -> Any:
 def _look(place: str, name: str, word: str) -> dict[str, Any]:
     """What only a process of the node can see."""
     token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", "~/.ray/auth_token")).expanduser()
-    used = shutil.disk_usage(os.environ.get("RAY_TMPDIR", "/tmp"))
     return {
         "versions": own_versions(),
         "gpus_seen": torch.cuda.device_count(),
         "shm": float(shutil.disk_usage("/dev/shm").total) if os.path.isdir("/dev/shm") else 0.0,
-        "disk_used": used.used / used.total,
+        "disk_used": disk_used(),
         "auth": os.environ.get("RAY_AUTH_MODE", ""),
         "token_mode": stat.S_IMODE(token.stat().st_mode) if token.exists() else 0,
         "storage": _tried(place, name, word) if place else "",
     }
+
+
+def _here() -> Node:
+    """The node of this process, as far as it can be seen without starting another one there."""
+    return Node(ray.util.get_node_ip_address(), disk_used=disk_used())
 
 
 def _tried(place: str, name: str, word: str) -> str:

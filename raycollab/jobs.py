@@ -20,13 +20,17 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobInfo, JobStatus, JobSubmissionClient
 
 from raycollab.errors import ClusterError, ConfigError
-from raycollab.runtime.placement import TOKEN_RECIPE, knock
+from raycollab.runtime.reaching import TOKEN_RECIPE, knock
 
 STOPPED = 3  # exit code of a run that was asked to stop
 _STOP_S = 60  # that a run has to end after SIGTERM, before it is killed
 _ENDING_S = 30.0  # that Ray may take on top to say so
 _MOST_SENT = 256 << 20  # bytes of a working folder; Ray stores it packed in its head's memory, up to 512 MiB
 _NEVER_SENT = (".git", ".venv", "venv", "__pycache__")  # by Ray itself
+_NO_DASHBOARD = (
+    "look whether the head runs (`ray status` there) and was started with the dashboard (ray[default] installed, no "
+    "--include-dashboard=false), and from elsewhere whether `ssh -L 8265:localhost:8265 HEAD` still does"
+)
 _MARK = "raycollab"  # of our jobs, in their metadata: the command that they run
 
 
@@ -57,7 +61,7 @@ class Jobs:
                 f"`raycollab run --address HOST:6379` needs none"
             )
         parts = urlsplit(address)
-        knock(f"{parts.hostname}:{parts.port or {'http': 80, 'https': 443}[parts.scheme]}")
+        knock(f"{parts.hostname}:{parts.port or {'http': 80, 'https': 443}[parts.scheme]}", _NO_DASHBOARD)
         with explained(address):
             client = JobSubmissionClient(address)
             theirs = client._server_ray_version  # what it has just been told; get_version() is that of the job API
@@ -204,11 +208,19 @@ def explained(address: str) -> Iterator[None]:
         first = next(iter(str(error).strip().splitlines()), "the token is wrong or missing")
         raise ClusterError(f"Ray cluster at {address}: {first}\n{TOKEN_RECIPE}") from error
     except (RuntimeError, ConnectionError, OSError, requests.RequestException) as error:
-        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ClusterError(
-            f"Ray cluster at {address}: {first[:500]}; look at `ray status` on its head, whose disk may be full, and "
-            f"whether it was started with the dashboard (ray[default] installed, no --include-dashboard=false)"
+            f"Ray cluster at {address}: {_gist(error)[:500]}; look at `ray status` on its head, whose disk may be full"
+            f", and whether it was started with the dashboard (ray[default] installed, no --include-dashboard=false)"
         ) from error
+
+
+def _gist(error: Exception) -> str:
+    """The first line of a message, and the last one of a traceback that it brings along: that has the cause."""
+    lines = [line for line in str(error).splitlines() if line.strip(" .")]
+    if not lines:
+        return type(error).__name__
+    first, traceback, _ = lines[0].partition("Traceback (most recent call last):")
+    return f"{first}{lines[-1]}" if traceback else first
 
 
 def _minor(version: str) -> list[str]:

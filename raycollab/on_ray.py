@@ -19,7 +19,15 @@ from raycollab.errors import ClusterError, Interrupted, ResourceError, RunFolder
 from raycollab.experiment import Experiment
 from raycollab.interruption import Interruption
 from raycollab.modes import Mode
-from raycollab.runtime.placement import Placement, available, cluster, num_cpus, place, wait_for_resources
+from raycollab.runtime.placement import (
+    Placement,
+    available,
+    cluster,
+    full_disk,
+    num_cpus,
+    place,
+    wait_for_resources,
+)
 from raycollab.runtime.ray_hosts import HostSpecs
 from raycollab.signals import asked_by_signals
 from raycollab.types import Notice, RoundReport
@@ -86,7 +94,7 @@ def _restarted(
             why = f"the driver's process died: {str(error).strip().splitlines()[0]}"
             deaths += 1
             if deaths > policy.max_driver_restarts or interruption.asked:
-                raise ClusterError(why) from error
+                raise ClusterError(f"{why}{full_disk()}") from error
             for handle in handles:
                 handle.stop.remote(_EVERY_ROUND, 0, 0)
             yield Notice(f"{why}; another one goes on from the last durable round ({deaths} in a row)")

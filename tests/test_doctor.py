@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from raycollab.doctor import Node, examined, judged, own_versions, parties, sizes
+from raycollab.cli import main
+from raycollab.doctor import Finding, Node, examined, judged, own_versions, parties, sizes
 
 VERSIONS = {"python": "3.11.9", "ray": "2.60.0", "torch": "2.15.0"}
 GOOD = [Node("10.0.0.1", VERSIONS), Node("10.0.0.2", VERSIONS, gpus=1.0, gpus_seen=1, token_mode=0o600)]
@@ -66,6 +67,33 @@ def test_object_stores_that_are_too_small_for_the_model_or_not_in_memory(digits)
     )
     (slow,) = bad(sizes([replace(GOOD[0], shm=1e6)], None)).values()
     assert "/dev/shm is smaller than it on 10.0.0.1 1 MB -> give it more shared memory" in slow
+
+
+def test_the_command_judges_by_the_settings_that_the_run_is_to_have(monkeypatch, capsys):
+    """With a setting there is an experiment; without one the cluster is looked at alone."""
+    asked = []
+
+    def examine(address, experiment, storage):
+        asked.append((address, experiment, storage))
+        return [Finding("token", "asked for"), Finding("disk", "full", False, "free space")]
+
+    monkeypatch.setattr("raycollab.doctor.examined", examine)
+    settings = ("--scaling.on_party_nodes=true", "--run.dir=/shared", "--agents.partition.num_parts=2")
+    assert main(["doctor", "--address", "h:6379", *settings]) == 1
+    assert main(["doctor", "--address=h:6379", "--storage=/shared"]) == 1
+    (_, pinned, _), alone = asked
+    assert (pinned.run.dir, pinned.scaling.on_party_nodes, len(pinned.members())) == ("/shared", True, 2)
+    assert alone == ("h:6379", None, "/shared")
+    said = "ok  token: asked for\n!!  disk: full\n    to do: free space\n1 of 2 checks found something to do\n"
+    assert capsys.readouterr().out == 2 * said
+
+
+@pytest.mark.ray
+def test_a_relative_place_is_the_same_for_every_process(ray_cluster, tmp_path, monkeypatch):
+    """As it is for a run, whose folder has an absolute path before anything starts."""
+    monkeypatch.chdir(tmp_path)
+    (storage,) = [each for each in examined(None, storage="runs") if each.what == "storage"]
+    assert storage.well, storage.found
 
 
 @pytest.mark.ray

@@ -10,7 +10,7 @@ import ray
 from raycollab import jobs
 from raycollab.cluster_commands import _asked
 from raycollab.errors import ClusterError, ConfigError
-from raycollab.jobs import Jobs, check_size, is_dashboard, read_environment, sent
+from raycollab.jobs import Jobs, check_size, explained, is_dashboard, read_environment, sent
 from raycollab.runtime.placement import _explained
 
 
@@ -43,12 +43,12 @@ def test_jobs_need_a_dashboard(monkeypatch, address):
 def test_a_head_without_a_dashboard_does_not_answer():
     with socket.socket() as taken:  # bound, but nobody listens
         taken.bind(("127.0.0.1", 0))
-        with pytest.raises(ClusterError, match="nobody answers there"):
+        with pytest.raises(ClusterError, match=r"nobody answers there.*started with the dashboard.*ssh -L 8265"):
             Jobs.at(f"http://127.0.0.1:{taken.getsockname()[1]}")
 
 
 def test_a_cluster_of_another_ray_is_refused(monkeypatch):
-    monkeypatch.setattr(jobs, "knock", lambda address: None)
+    monkeypatch.setattr(jobs, "knock", lambda address, remedy: None)
     monkeypatch.setattr(jobs, "JobSubmissionClient", lambda address: Client("2.52.1"))
     with pytest.raises(ClusterError, match=r"it runs Ray 2\.52\.1, and this machine .*ray\[default,tune\]==2\.52\.1"):
         Jobs.at("http://h:8265")
@@ -62,6 +62,22 @@ def test_a_node_of_another_ray_or_python_is_explained():
     said = _explained("h:6379", error)
     assert "The cluster was started with: Ray: 2.52.1 Python: 3.12.3" in said
     assert "Ray and Python, up to its minor version, must be the same everywhere" in said
+
+
+@pytest.mark.parametrize(
+    ("said", "gist"),
+    [
+        (
+            "code 500: Traceback (most recent call last):\n  File ...\nOSError: No space left\n.",
+            "code 500: OSError: No sp",
+        ),
+        ("\nNo connection.\nMore of it.", "No connection.; look"),
+        ("", "RuntimeError; look"),
+    ],
+)
+def test_what_goes_wrong_at_the_head_is_said_in_a_line(said, gist):
+    with pytest.raises(ClusterError, match=f"at http://h:8265: {gist}"), explained("http://h:8265"):
+        raise RuntimeError(said)
 
 
 NASTY = ["run", "a b.yaml", "--run.dir=/x/$(touch pwned)", "--run.name=`id`", "--x='; rm -rf /; '", "--y=\n|&>"]

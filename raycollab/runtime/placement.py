@@ -2,7 +2,7 @@
 
 import logging
 import os
-import socket
+import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,13 +17,14 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from raycollab.config import ScalingConfig
 from raycollab.errors import ClusterError, ResourceError
 from raycollab.runtime.parties import PARTY, held_twice, missing
+from raycollab.runtime.reaching import TOKEN_RECIPE, introduce, knock
 
-_KNOCK_TIMEOUT_S = 5.0
+FULL = 0.95  # of a disk, from where Ray stores nothing on it any more
 _LEAST = 0.001  # CPUs of a bundle of a placement group, which may not be empty
-TOKEN_RECIPE = """If it asks for a token, then on this machine:
-    export RAY_AUTH_MODE=token
-    export RAY_AUTH_TOKEN_PATH=~/.ray/auth_token     (a copy of the head's ~/.ray/auth_token, mode 600)
-and run the command again"""
+_NOBODY = (
+    "check the address (RAY_ADDRESS or --address) with `ray status --address {address}` on its head, or leave it out "
+    "to run on this machine"
+)
 _VERSION_RECIPE = """Ray and Python, up to its minor version, must be the same everywhere; install the cluster's here:
     pip install "ray[default,tune]==VERSION"     in an environment of its Python"""
 
@@ -47,7 +48,8 @@ def cluster(address: str | None = None) -> Iterator[bool]:
         yield len(_nodes()) > 1
         return
     address = address or os.environ.get("RAY_ADDRESS") or "local"
-    knock(address)
+    knock(address, _NOBODY.format(address=address))
+    introduce(address)
     try:
         if address == "local":
             with _quiet_about_tokens():
@@ -75,23 +77,6 @@ def _quiet_about_tokens() -> Iterator[None]:
         yield
     finally:
         logger.removeFilter(wanted)
-
-
-def knock(address: str) -> None:
-    """Refuse an address where nobody listens at once: Ray would go on trying for minutes.
-
-    Raises: ClusterError if there is no connection to HOST:PORT; other forms of address are left to Ray.
-    """
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if "://" in host or not host or not port.isdigit():
-        return
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_TIMEOUT_S).close()
-    except (OSError, OverflowError) as error:
-        raise ClusterError(
-            f"Ray cluster at {address}: nobody answers there: {error}; check the address (RAY_ADDRESS or --address) "
-            f"with `ray status --address {address}` on its head, or leave it out to run on this machine"
-        ) from error
 
 
 def _explained(address: str, error: Exception) -> str:
@@ -179,6 +164,21 @@ def available() -> str:
     """What nobody has reserved of the cluster, for messages."""
     there = ray.available_resources()
     return ", ".join(f"{there.get(name, 0.0):g} {name}" for name in ("CPU", "GPU"))
+
+
+def disk_used() -> float:
+    """Share of the disk with Ray's files that is taken, on the node of this process."""
+    used = shutil.disk_usage(ray.get_runtime_context().get_temp_dir())
+    return used.used / used.total
+
+
+def full_disk() -> str:
+    """What to do about the disk with Ray's files on this node, where no process starts once it is full; else empty."""
+    if (used := disk_used()) <= FULL:
+        return ""
+    return (
+        f"; the disk with Ray's files is {used:.0%} full here: free space, or start Ray with --temp-dir on a larger one"
+    )
 
 
 def wait_for_resources(placement: Placement, timeout_s: float) -> None:

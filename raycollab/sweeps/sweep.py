@@ -34,6 +34,12 @@ from raycollab.sweeps.settings import Search
 from raycollab.sweeps.trial import EXAMPLES, UPDATES, at, run_trial
 
 _WINNER, _PICTURE, _WEIGHTS, _TRIALS = "winner.yaml", "trials.png", "weights.png", "trials.json"
+_FROM_TUNE = (  # warnings at which nobody who sweeps can do anything
+    "Consider boosting PBT performance",
+    "lbfgs failed to converge",  # PB2's model of few points
+    "The optimal value found for dimension",
+    "scipy.optimize: The `disp` and `iprint` options",
+)
 
 
 @dataclass(frozen=True)
@@ -207,13 +213,14 @@ def _most(placement: Placement) -> int:
 
 
 def _fitted(tuner: tune.Tuner) -> tune.ResultGrid:
-    """Run the trials, without Tune's warnings that rounds are short, at every one, and that PBT starts processes."""
+    """Run the trials, without warnings at each round: it is short, PBT starts processes, PB2 models few points."""
     logger = logging.getLogger("ray.tune.execution.experiment_state")
     before = logger.level
     logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Consider boosting PBT performance")
+            for text in _FROM_TUNE:
+                warnings.filterwarnings("ignore", text)
             return tuner.fit()
     finally:
         logger.setLevel(before)
@@ -236,7 +243,7 @@ def _new_folder(experiment: Experiment, settings: Search) -> Path:
 
 def _found(grid: tune.ResultGrid, experiment: Experiment, metric: str, mode: str, path: Path) -> Sweep:
     """What came out, written into the sweep's folder."""
-    rows = [_row(result, metric) for result in grid]
+    rows = sorted((_row(result, metric) for result in grid), key=lambda row: row["folder"])  # resumed: in another order
     best = [row for row in rows if row[metric] is not None]
     if not best:
         raise RunFolderError(f"{path}: every trial failed, the first with: {rows[0]['error']}")

@@ -150,6 +150,7 @@ def test_a_disk_that_cannot_be_filled_says_that_it_is_full(tmp_path):
 @pytest.mark.ray
 @pytest.mark.long
 @pytest.mark.cluster
+@pytest.mark.timeout(900)  # three minutes alone, more than five beside other work
 def test_twenty_faults_one_of_each_kind(tmp_path):
     """Nothing is wrong, nothing hangs, no run ends, and all agents come back."""
     plan = planned(len(KINDS), seed=0)

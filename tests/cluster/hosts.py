@@ -107,6 +107,22 @@ def hosts(parties: list[str], folder: Path, environment: dict[str, str]) -> Iter
             subprocess.run(["ip", "netns", "del", space], capture_output=True)
 
 
+@contextmanager
+def alone(space: str) -> Iterator[list[str]]:
+    """A namespace with an address and nobody else; yields what a command is put behind to run there."""
+    try:
+        _ip(f"netns add {space}")
+        _ip(f"netns exec {space} ip link add one type veth peer name other")
+        _ip(f"netns exec {space} ip addr add {HEAD}/24 dev one")
+        for device in ("lo", "one", "other"):
+            _ip(f"netns exec {space} ip link set {device} up")
+        _ip(f"netns exec {space} ip route add default dev one")
+        yield ["ip", "netns", "exec", space]
+    finally:
+        _emptied(space)
+        subprocess.run(["ip", "netns", "del", space], capture_output=True)
+
+
 def run_on_head(*command: str, **options) -> subprocess.Popen:
     """Start a process in the head's namespace."""
     return subprocess.Popen(["ip", "netns", "exec", "rc-0", *command], **options)

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import tomllib
 from copy import deepcopy
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def test_a_launcher_file_is_one_that_ray_accepts_and_with_a_slip_it_is_not(path)
 @launchers
 def test_a_launcher_asks_for_the_token_and_keeps_the_dashboard_to_the_head(path):
     launcher = yaml.safe_load(path.read_text())
-    assert launcher["file_mounts"] == {"~/.ray/auth_token": "~/.ray/auth_token"}
+    assert launcher["file_mounts"]["~/.ray/auth_token"] == "~/.ray/auth_token"
     assert launcher["setup_commands"][0] == "chmod 600 ~/.ray/auth_token"
     head, worker = launcher["head_start_ray_commands"], launcher["worker_start_ray_commands"]
     assert all("RAY_AUTH_MODE=token" in command for command in (*head, *worker))
@@ -81,6 +82,16 @@ def test_each_party_has_a_node_type_of_its_own_and_the_head_is_no_spot_instance(
 def test_machines_of_ones_own_say_themselves_whose_they_are():
     launcher = yaml.safe_load((CLUSTER / "launcher" / "on-prem.yaml").read_text())
     assert "--labels-file=/etc/raycollab/labels.yaml" in launcher["worker_start_ray_commands"][-1]
+
+
+def test_machines_of_ones_own_install_the_package_that_was_built_here():
+    """By the name that `pip wheel` gives it, and the Ray that the image has."""
+    launcher = yaml.safe_load((CLUSTER / "launcher" / "on-prem.yaml").read_text())
+    version = tomllib.loads((CLUSTER.parent / "pyproject.toml").read_text())["project"]["version"]
+    wheel = f"raycollab-{version}-py3-none-any.whl"
+    assert launcher["file_mounts"][f"~/{wheel}"] == f"dist/{wheel}"
+    ray = next(line for line in (CLUSTER / "Dockerfile").read_text().splitlines() if line.startswith("ARG RAY="))
+    assert launcher["setup_commands"][-1].endswith(f'"ray[default,tune]=={ray.partition("=")[2]}" ~/{wheel}')
 
 
 @manifests

@@ -11,7 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-README = Path(__file__).parents[2] / "cluster" / "README.md"
+ROOT = Path(__file__).parents[2]
+README = ROOT / "cluster" / "README.md"
 LINE = re.compile(r"openssl (req|x509) .*|  -extfile .*|export RAY_\w+=.*")  # nothing else of a README is run
 WORKED = """
 import ray
@@ -86,6 +87,21 @@ def attached(address, environment, timeout_s=15):
 def test_who_has_a_certificate_of_the_authority_is_let_in(surroundings, address):
     done = attached(address, surroundings[1], 60)
     assert "worked" in done.stdout, done.stderr
+
+
+def asked(address, environment):
+    """`raycollab status` of the cluster: whether it was done, and what was said."""
+    command = [sys.executable, "-m", "raycollab", "status", f"--address={address}"]
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_raycollab_is_let_in_as_ray_is_and_says_what_is_missing(surroundings, address):
+    plain, with_tls = surroundings
+    code, said = asked(address, with_tls)
+    assert (code, "no runs" in said) == (0, True), said
+    code, said = asked(address, plain)
+    assert (code, "RAY_USE_TLS and certificates that the head was started with" in said) == (1, True), said
 
 
 def test_who_speaks_without_tls_is_not(surroundings, address):

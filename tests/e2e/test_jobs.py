@@ -1,9 +1,13 @@
 """`raycollab submit` to a real head: followed, asked, stopped and resumed from elsewhere; and what it refuses."""
 
+import fcntl
 import json
+import os
+import pty
 import re
 import signal
 import subprocess
+import termios
 import time
 from urllib.request import Request, urlopen
 
@@ -120,6 +124,44 @@ def test_ctrl_c_leaves_the_job_or_stops_it(head, work, tmp_path, choice, code):
         assert command_line("stop", job, f"--address={head.dashboard}", home=work, **tokens).returncode == 0
 
 
+@pytest.mark.parametrize(("answer", "code", "status"), [("\n", 130, "RUNNING"), ("y\n", 3, "STOPPED")])
+def test_ctrl_c_on_a_terminal_asks(head, call, work, tmp_path, answer, code, status):
+    """The terminal is a real one; whoever just presses return leaves the job."""
+    command = [*COMMAND, "submit", f"--address={head.dashboard}", "--run.num_rounds=100000", "--run.target=null",
+               f"--run.dir={tmp_path}", *SMALL[2:]]  # fmt: skip
+    tokens = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": head.token}
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        command, cwd=work, env=environment(work, **tokens), stdin=theirs, stdout=theirs, stderr=theirs,
+        start_new_session=True, preexec_fn=lambda: fcntl.ioctl(theirs, termios.TIOCSCTTY, 0),
+    )  # fmt: skip
+    os.close(theirs)
+    said = until(ours, "round   2/")
+    os.write(ours, b"\x03")  # as the key does; the terminal makes a signal of it
+    assert f"stop job {job_of(said)} as well, after its round? [y/N] " in until(ours, "[y/N] ")
+    os.write(ours, answer.encode())
+    rest = until(ours, None)
+    assert process.wait(timeout=120) == code, rest
+    assert f"{job_of(said)}  {status}" in call("status", job_of(said), f"--address={head.dashboard}").stdout
+    if status == "RUNNING":
+        assert call("stop", job_of(said), f"--address={head.dashboard}").returncode == 0
+
+
+def until(terminal, words):
+    """What is written on a terminal until these words are; None reads on until nobody writes any more."""
+    said = ""
+    while words is None or words not in said:
+        try:
+            part = os.read(terminal, 4096).decode(errors="replace")
+        except OSError:  # nobody has it open any more
+            part = ""
+        if not part:
+            assert words is None, said
+            break
+        said += part
+    return said
+
+
 def test_a_job_that_fails_gives_its_exit_code(call, head, tmp_path):
     """A setting that only the cluster can refuse: what is asked for is not there."""
     done = call("submit", f"--address={head.dashboard}", f"--run.dir={tmp_path}", "--scaling.gpus_per_host=1",
@@ -128,6 +170,7 @@ def test_a_job_that_fails_gives_its_exit_code(call, head, tmp_path):
     assert "ResourceError: 8 actors of" in done.stdout
 
 
+@pytest.mark.parametrize("where", ["dashboard", "address"])
 @pytest.mark.parametrize(
     ("more", "words"),
     [
@@ -135,12 +178,15 @@ def test_a_job_that_fails_gives_its_exit_code(call, head, tmp_path):
         ({"RAY_AUTH_MODE": "disabled"}, "export RAY_AUTH_MODE=token"),
     ],
 )
-def test_a_wrong_or_missing_token_is_explained(call, head, tmp_path, more, words):
-    start = time.monotonic()
-    done = call("submit", f"--address={head.dashboard}", f"--run.dir={tmp_path}", **more)
+def test_a_wrong_or_missing_token_is_explained(call, head, tmp_path, more, words, where):
+    """Once, and before Ray tries for half a minute."""
+    start, address = time.monotonic(), getattr(head, where)
+    command = "submit" if where == "dashboard" else "run"
+    done = call(command, f"--address={address}", f"--run.dir={tmp_path}", **more)
     assert done.returncode == 1
-    assert "ClusterError: Ray cluster at http://" in done.stderr
+    assert f"ClusterError: Ray cluster at {address}: " in done.stderr
     assert words in done.stderr
+    assert "gcs_client" not in done.stderr
     assert time.monotonic() - start < 60
 
 

@@ -25,6 +25,17 @@ def series(run):
     return found
 
 
+def test_what_the_dashboard_draws_of_ray_itself(ray_cluster):
+    """As tests/cluster/test_metrics.py takes it for granted."""
+    port = next(node["MetricsExportPort"] for node in ray.nodes() if node["Alive"])
+    deadline, page = time.monotonic() + _REPORTED_S, ""
+    while "\nray_object_store_memory{" not in page and time.monotonic() < deadline:
+        time.sleep(0.5)
+        page = urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10).read().decode()
+    line = next(line for line in page.splitlines() if line.startswith("ray_object_store_memory{"))
+    assert {"Location", "NodeAddress"} <= set(re.findall(r'(\w+)="', line))
+
+
 def test_rounds_seconds_bytes_and_scores(ray_cluster, digits):
     result = run_experiment(digits("run.name=measured", "scaling.agents_per_host=4"))
     deadline, found = time.monotonic() + _REPORTED_S, {}

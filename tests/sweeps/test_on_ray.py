@@ -89,21 +89,26 @@ def test_a_population_begins_as_the_experiment_stands(tmp_path, ray_cluster):
     slow = {LR: {"choice": [0.0001, 0.01, 0.1]}}
     sweep = search(base, settings(space=slow, scheduler="pbt", as_given=True, num_samples=3))
     folders = [Path(row["folder"]) for row in sweep.rows]
-    first = [json.loads((folder / "result.json").read_text().splitlines()[0]) for folder in folders]
-    assert [row["config"][LR] for row in first] == [0.0001] * 3
+    rows = [json.loads(line) for folder in folders for line in (folder / "result.json").read_text().splitlines()]
+    first = [row for row in rows if row["round"] == 1]
+    assert len(first) >= 2  # whoever comes last may go on from another's before Tune has written its row
+    assert {row["config"][LR] for row in first} == {0.0001}
     assert len({row["accuracy"] for row in first}) == 1
 
 
 def test_population_based_bandits(tmp_path, ray_cluster):
-    """Of three trials the worst goes on twice from the best one's model; its rates are in the range, and resumed."""
-    base = experiment("--run.num_rounds=6", f"--run.dir={tmp_path}")
+    """Of three trials the worst goes on three times from the best one's model; its rates are in the range, and resumed.
+
+    A copy keeps the rate until two comparisons of its model are known, so that the third is the first that must change.
+    """
+    base = experiment("--run.num_rounds=8", f"--run.dir={tmp_path}")
     sweep = search(base, settings(space=RATES, scheduler="pb2", grace=2, num_samples=3))
     changes = [json.loads(line) for line in (Path(sweep.path) / "pbt_global.txt").read_text().splitlines()]
-    assert [row["rounds"] for row in sweep.rows] == [6, 6, 6]
+    assert [row["rounds"] for row in sweep.rows] == [8, 8, 8]
     assert [row["error"] for row in sweep.rows] == ["", "", ""]
-    assert len(changes) == 2
+    assert len(changes) == 3
     assert all(1e-3 <= after[LR] <= 0.5 for *_, after in changes)
-    assert any(after[LR] != before[LR] for *_, before, after in changes)  # a process may find where it is best
+    assert any(after[LR] != before[LR] for *_, before, after in changes)
     assert resume_search(sweep.path).rows == sweep.rows
 
 
