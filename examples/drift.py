@@ -1,8 +1,6 @@
 """From round 10 on, three of six parties find that labels mean something else: seen at once, answered, recovered.
 
-Two runs, with and without an answer, and a plot of both: drift.png. After 20 rounds the disturbed three have an
-accuracy of 0.917 on their own rows, and the shared test set 0.969; without an answer 0.701 and 0.209. A minute in one
-process.
+Plot: drift.png. After 20 rounds: 0.917 on the three's own rows, 0.969 shared; without an answer 0.701, 0.209. One minute.
 """
 
 import argparse

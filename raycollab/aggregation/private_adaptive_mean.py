@@ -8,7 +8,6 @@ from typing import Any
 from torch import Tensor
 
 from raycollab.aggregation.private_mean import PrivateMean
-from raycollab.privacy import Noise, read_key
 from raycollab.settings import require
 from raycollab.types import State
 
@@ -61,13 +60,11 @@ class PrivateAdaptiveMean(PrivateMean):
         """So much that it costs, together with the count's, what `noise` does: equation 1 of Theorem 1."""
         return (self.noise**-2 - (2 * self._count_noise(asked)) ** -2) ** -0.5
 
-    def learned(
-        self, told: Mapping[str, float], arrived: float, asked: int, state: State, seed: int
-    ) -> dict[str, Any]:
+    def learned(self, told: Mapping[str, float], arrived: float, asked: int, state: State, seed: int) -> dict[str, Any]:
         """Move the norm towards the quantile of what was counted, with noise."""
-        key = read_key(self.noise_key, "PrivateAdaptiveMean.noise_key")
-        noise = self._count_noise(asked) * float(Noise(key).normal(1, "count", seed))
-        share = (told[_UNCLIPPED] * arrived + noise) / asked + 0.5
+        counted = told[_UNCLIPPED] * arrived
+        drawn = self.source().normal(1, self._count_noise(asked), "count", seed, repr(counted), repr(state[_NORM]))
+        share = (counted + float(drawn)) / asked + 0.5
         return {_NORM: state[_NORM] * math.exp(-self.lr * (share - self.quantile))}
 
     def _count_noise(self, asked: int) -> float:

@@ -49,8 +49,10 @@ class PrivateMean(Aggregator):
         budget: What may be spent on any party in all, and at which delta; the run ends before it is exceeded.
         accountant: Counts it: RDP(), or the tighter and slower PRV().
         amplified: Whether who was sampled is secret.
-        noise_key: File with 32 random bytes or more on the driver's node that nobody else can read; another one for
-            each run. Without it the noise comes from the run's seed, and whoever knows that can take it off.
+        noise_key: File with 32 random bytes or more on the driver's node that nobody else can read. Noise depends on
+            what it is added to as well, so other runs may have the same key; each has a budget of its own, and what
+            they tell of the same data adds up. Without a key the noise comes from the run's seed, and whoever knows
+            that can take it off.
     Shapes: updates of [d] -> [d]; memory [d] per block, whatever the number of agents.
     Raises: ConfigError before round 1 for a budget below one round, a delta of 1/n agents or more, or a key that others
         can read; ModelError for buffers that would travel without noise, or agents that hold a part of the model.
@@ -99,7 +101,7 @@ class PrivateMean(Aggregator):
     def init(self, params: Tensor) -> State:
         """Nothing was told."""
         del params
-        read_key(self.noise_key, f"{type(self).__name__}.noise_key")
+        self.source()
         return {HISTORY: []}
 
     def ended(self, state: State) -> str:
@@ -130,14 +132,19 @@ class PrivateMean(Aggregator):
         epsilon = self._epsilon(history)
         if epsilon > self.budget.epsilon:
             raise BudgetError(f"a round of {asked} agents would spend epsilon={epsilon:.4g} in all, of {self.budget!r}")
-        limit = self.limit(self.tells(state))
-        drawn = Noise(read_key(self.noise_key, f"{type(self).__name__}.noise_key")).normal(
-            params.numel(), "driver", seed, params
-        )
-        summed = mean.vectors[DELTA].double() * arrived + self.delta_noise(asked) * limit * drawn.to(params.device)
-        delta = (summed / asked).float()
+        summed = mean.vectors[DELTA].double() * arrived
+        deviation = self.delta_noise(asked) * self.limit(self.tells(state))
+        drawn = self.source().normal(params.numel(), deviation, "driver", seed, params, summed)
+        delta = ((summed + drawn.to(params.device)) / asked).float()
         learned = self.learned(mean.scalars, arrived, asked, state, seed)
         return Update("", arrived, {DELTA: delta}, {RULE_EPSILON: epsilon}), {**learned, HISTORY: history}
+
+    def source(self) -> Noise:
+        """Where noise comes from.
+
+        Raises: ConfigError for a key that cannot be read, or that others can read.
+        """
+        return Noise(read_key(self.noise_key, f"{type(self).__name__}.noise_key"))
 
     def limit(self, scalars: Mapping[str, float]) -> float:
         """The norm to clip at, by what a round tells."""
@@ -154,9 +161,7 @@ class PrivateMean(Aggregator):
         del asked
         return self.noise
 
-    def learned(
-        self, told: Mapping[str, float], arrived: float, asked: int, state: State, seed: int
-    ) -> dict[str, Any]:
+    def learned(self, told: Mapping[str, float], arrived: float, asked: int, state: State, seed: int) -> dict[str, Any]:
         """What the next round needs to know, beside the history."""
         del told, arrived, asked, state, seed
         return {}

@@ -27,7 +27,7 @@ class Forgery(LocalAttack):
 
 @dataclass(frozen=True)
 class Disguised(LearnerWrapper):
-    """Stands in for another learner: it asks for the same, is checked as that is, and sends vectors of the same names."""
+    """Stands in for another learner: it asks for the same, is checked as that is, and sends the same names."""
 
     def check(self, num_examples: int) -> None:
         """As the learner does, also one that counts what it tells: who misbehaves tells what it likes."""

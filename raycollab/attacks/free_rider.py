@@ -44,6 +44,6 @@ class Idle(Disguised):
         if buffers is not None and buffers.numel():
             vectors[BUFFERS] = torch.zeros_like(buffers)
         claims = {**dict.fromkeys(REPORTED, 1.0), "loss": 0.0, "counted": weight}
-        others = {name: getattr(self.learner, name, 1.0) for name in self.sends if name not in claims}  # such as an alpha
+        others = {name: getattr(self.learner, name, 1.0) for name in self.sends if name not in claims}  # as an alpha
         scalars = {**claims, **others}
         return Update(problem.agent, weight, vectors, scalars, round.base_version), state

@@ -147,7 +147,7 @@ class DPSGD(Learner, Settings):
             if problem.stop():
                 raise RoundStopped(f"agent {problem.agent!r}: told to stop in round {round.index} after {index} steps")
             address = (round.seed, round.index, problem.agent, index)
-            rows = noise.sample(size, self.batch_size / size, "sample", *address, *model.flats)
+            rows = noise.sample(size, self.batch_size / size, "sample", repr(self._deviation), *address, *model.flats)
             model.zero_grad()
             for part in rows.split(self.micro_batch_size) if len(rows) else ():
                 part = part.to(model.device)
@@ -160,8 +160,13 @@ class DPSGD(Learner, Settings):
     def _add_noise(self, grads: list[Tensor], noise: Noise, *address: Any) -> None:
         """Turn sums of clipped gradients into the noisy mean, in place; added in float64, so that rounding hides it."""
         for place, total in enumerate(grads):
-            drawn = noise.normal(total.numel(), "noise", place, *address, total).to(total.device)
-            total.copy_(total.double().add_(drawn, alpha=self.noise * self.max_grad_norm).div_(self.batch_size))
+            drawn = noise.normal(total.numel(), self._deviation, "noise", place, *address, total)
+            total.copy_(total.double().add_(drawn.to(total.device)).div_(self.batch_size))
+
+    @property
+    def _deviation(self) -> float:
+        """Standard deviation of the noise on a sum."""
+        return self.noise * self.max_grad_norm
 
     def _plain(self, num_examples: int) -> SGD:
         """The same steps without clipping and noise."""

@@ -9,7 +9,7 @@ from raycollab.digests import digest_of
 from raycollab.errors import TaskMismatchError, UpdateError
 from raycollab.keys import Key, is_signed
 from raycollab.ledger.lines import canonical
-from raycollab.types import AgentCard, AgentReport, Receipt, Round, Update
+from raycollab.types import EPSILON, PARTY_EPSILON, AgentCard, AgentReport, Receipt, Round, Update
 
 _SHORTER = 1 - 1e-6  # a clipped delta is shorter by more than rounding
 
@@ -77,7 +77,7 @@ class Signer:
             num_bytes=update.num_bytes,
             weight=update.weight * update.discount,
             clipped=sent < learned * _SHORTER,
-            epsilon=update.scalars.get("epsilon"),
+            epsilon=update.scalars.get(EPSILON, update.scalars.get(PARTY_EPSILON)),
             base_version=round.base_version,
             attempt=round.attempt,
             after=round.ledger,

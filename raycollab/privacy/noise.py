@@ -3,7 +3,7 @@
 Noise from the run's seed hides nothing from who takes part: whoever knows the seed draws the same, and takes it off
 again. So a party keeps a key of its own in a file, and its noise is a pseudo-random function of the key and of what the
 noise is for. The same numbers get the same noise, so a round that is redone, or a run that is resumed, tells nothing
-new; other numbers get other noise, so nothing can be learned from a difference.
+new; other numbers, or noise of another size, get other noise, so nothing can be learned from a difference.
 """
 
 import hashlib
@@ -36,21 +36,27 @@ class Noise:
     def __init__(self, key: bytes):
         self._key = hashlib.blake2b(key).digest()
 
-    def normal(self, size: int, *address: Address) -> Tensor:
+    def normal(self, size: int, deviation: float, *address: Address) -> Tensor:
         """Independent normal numbers, float64 [size] on the CPU.
 
+        Another deviation gets other numbers: what is told with the same ones, larger, has no noise in the difference.
+
+        Args:
+            size: How many.
+            deviation: Standard deviation.
+            address: What they are for, and what they hide.
         Source: Box and Muller, 1958; from 53 bits each, so that they reach 8.5 standard deviations.
         """
         pairs = -(-size // 2)
-        bits = self._words(2 * pairs, np.uint64, *address) >> np.uint64(11)
+        bits = self._words(2 * pairs, np.uint64, repr(float(deviation)), *address) >> np.uint64(11)
         words = torch.from_numpy(bits.astype(np.float64))
-        radius = words[:pairs].add_(1.0).mul_(2.0**-53).log_().mul_(-2.0).sqrt_()
+        radius = words[:pairs].add_(1.0).mul_(2.0**-53).log_().mul_(-2.0).sqrt_().mul_(deviation)
         angle = words[pairs:].mul_(2 * math.pi * 2.0**-53)
         return torch.cat([radius * angle.cos(), radius * angle.sin()])[:size]
 
     def sample(self, size: int, rate: float, *address: Address) -> Tensor:
         """A Poisson sample: the places of 0 .. size - 1, each with this probability, int64 in order."""
-        words = self._words(size, np.uint32, *address)
+        words = self._words(size, np.uint32, repr(float(rate)), *address)
         return torch.from_numpy(np.flatnonzero(words < math.floor(rate * 2.0**32)))
 
     def _words(self, count: int, kind: type, *address: Address) -> np.ndarray:

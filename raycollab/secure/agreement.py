@@ -3,6 +3,7 @@
 import hmac
 import os
 from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import sha256
 
 from cryptography.exceptions import InvalidTag
@@ -22,24 +23,30 @@ class KeyPair:
     """A private key from the operating system's randomness, which lives for one attempt, and its public one."""
 
     private: bytes = field(default_factory=lambda: os.urandom(KEY), repr=False)
+    _agreed: dict[bytes, bytes] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    @property
+    @cached_property
     def public(self) -> bytes:
         """The public key, which tells nothing about the private one."""
-        return X25519PrivateKey.from_private_bytes(self.private).public_key().public_bytes_raw()
+        return self._key.public_key().public_bytes_raw()
+
+    @cached_property
+    def _key(self) -> X25519PrivateKey:
+        return X25519PrivateKey.from_private_bytes(self.private)
 
     def agree(self, public: bytes, purpose: bytes) -> bytes:
         """The key that the holder of another pair derives as well, for one purpose only.
 
         Raises: UpdateError for a public key with which nothing can be agreed.
         """
-        try:
-            shared = X25519PrivateKey.from_private_bytes(self.private).exchange(
-                X25519PublicKey.from_public_bytes(public)
-            )
-        except ValueError as error:
-            raise UpdateError(f"{public.hex()} is no public key that anything can be agreed with: {error}") from error
-        return HKDF(SHA256(), KEY, salt=None, info=purpose).derive(shared)
+        if public not in self._agreed:  # several keys, for several purposes, are made of what two agree on once
+            try:
+                self._agreed[public] = self._key.exchange(X25519PublicKey.from_public_bytes(public))
+            except ValueError as error:
+                raise UpdateError(
+                    f"{public.hex()} is no public key that anything can be agreed with: {error}"
+                ) from error
+        return HKDF(SHA256(), KEY, salt=None, info=purpose).derive(self._agreed[public])
 
 
 def seal(key: bytes, message: bytes, about: bytes) -> bytes:

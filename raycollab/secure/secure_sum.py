@@ -9,7 +9,17 @@ from typing import cast
 
 from torch import Tensor
 
-from raycollab.aggregation import AgentSide, Aggregator, DriverSide, Identity, Partial, WeightedSum, Wrapper, made_in
+from raycollab.aggregation import (
+    AgentSide,
+    Aggregator,
+    DriverSide,
+    Identity,
+    Partial,
+    PrivateMean,
+    WeightedSum,
+    Wrapper,
+    made_in,
+)
 from raycollab.errors import ConfigError, ModelError, UpdateError
 from raycollab.secure.fixed_point import MOST_EXAMPLES, Form
 from raycollab.secure.masked_sum import MaskedSum
@@ -71,6 +81,8 @@ class SecureSum(Wrapper):
             "must merge a plain sum of all updates, such as Mean(): of single updates, or of sums of another kind, "
             "there is nothing to be seen under masks"
         )
+        if isinstance(self.rule, PrivateMean):
+            accepted = "must leave the noise to the agents: chain(NoiseShare(...), SecureSum(Mean('uniform')))"
         require(fits, "SecureSum.rule", self.rule, accepted)
         if self.max_weight is None and self.rule.largest_weight(1) is None:
             raise ConfigError(

@@ -105,9 +105,9 @@ class NoiseShare(Transform):
         norm = l2_norm(delta)
         clipped = delta if norm <= self.max_norm else delta * (self.max_norm / norm)
         noise = Noise(read_key(self.noise_key, "NoiseShare.noise_key"))
-        drawn = noise.normal(delta.numel(), "share", seed, params, clipped).to(delta.device)
         share = self.noise * self.max_norm / math.sqrt(self.agents)
-        return clipped.double().add_(drawn, alpha=share).float(), {_HISTORY: history}
+        drawn = noise.normal(delta.numel(), share, "share", seed, params, clipped)
+        return clipped.double().add_(drawn.to(delta.device)).float(), {_HISTORY: history}
 
     def _after(self, history: History) -> list[list[float]]:
         return spent_more(history, self.noise, 1.0, 1)

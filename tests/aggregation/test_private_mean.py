@@ -56,6 +56,32 @@ def test_noise_follows_seed_and_key(tmp_path):
         keyed.init(torch.zeros(50))
 
 
+@pytest.mark.parametrize("keyed", [True, False])
+def test_another_sum_gets_other_noise(tmp_path, keyed):
+    """Two runs with one key, seed and first model: with one noise twice, their difference would have none."""
+    key = tmp_path / "key"
+    key.write_bytes(b"k" * 32)
+    key.chmod(0o600)
+    rule = PrivateMean(noise=1.0, max_norm=1.0, noise_key=str(key) if keyed else "")
+    one, other = [torch.zeros(SIZE)], [torch.full((SIZE,), 1e-6)]
+    first, second = (merged(rule, deltas)[0].vectors["delta"] for deltas in (one, other))
+    assert float((second - first).std()) == pytest.approx(math.sqrt(2) / 4, rel=4 / math.sqrt(2 * SIZE))
+    assert torch.equal(first, merged(rule, one)[0].vectors["delta"])  # a round that is done again tells nothing new
+    more = merged(replace(rule, noise=2.0), one)[0].vectors["delta"]  # nor is it the same noise in another size
+    assert abs(torch.corrcoef(torch.stack([first, more]))[0, 1]) < 4 / math.sqrt(SIZE)
+
+
+def test_another_count_gets_other_noise():
+    """Two runs of the adaptive rule with one seed: the noise on how many stayed below the norm differs, too."""
+    rule = PrivateAdaptiveMean(noise=1.0, max_norm=1.0, lr=1.0)
+    drawn = []
+    for above in (0, 1):
+        deltas = [torch.tensor([2.0])] * above + [torch.tensor([0.5])] * (4 - above)
+        norm = merged(rule, deltas)[1]["clip_norm"]
+        drawn.append(4 * (0.5 - math.log(norm)) - (4 - above))  # what was added to the count
+    assert abs(drawn[0] - drawn[1]) > 1e-3
+
+
 def test_rounds_of_different_samples_add_up():
     rule, zeros = PrivateMean(noise=2.0, max_norm=1.0), [torch.zeros(3)]
     update, state = merged(rule, zeros, sample_rate=0.1)

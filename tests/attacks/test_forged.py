@@ -31,9 +31,7 @@ def disguises(learner):
     return [Forged(learner, rc.attacks.SignFlip()), Idle(learner), Mislabelled(learner, "label", 10)]
 
 
-@pytest.mark.parametrize(
-    "learner", [KeepsHead(lr=0.1), rc.Scaffold(rc.SGD(lr=0.1)), rc.IFCA(rc.SGD(lr=0.1), 2)]
-)
+@pytest.mark.parametrize("learner", [KeepsHead(lr=0.1), rc.Scaffold(rc.SGD(lr=0.1)), rc.IFCA(rc.SGD(lr=0.1), 2)])
 def test_what_others_go_by_is_the_learners(learner):
     for disguise in disguises(learner):
         for name in ("needs", "models", "sends", "remembers", "withholds"):
@@ -45,7 +43,7 @@ def test_it_is_checked_as_the_learner_is():
     private = rc.DPSGD(**ROUND, budget=rc.PrivacyBudget(0.01, 1e-4))
     net = rc.models.CNN(10, size=8, channels=(4,), hidden=8, batch_norm=True).build()
     for disguise in disguises(private):
-        with pytest.raises(rc.ConfigError, match="DPSGD.budget=.*one round of 2 steps costs epsilon="):
+        with pytest.raises(rc.ConfigError, match=r"DPSGD.budget=.*one round of 2 steps costs epsilon="):
             disguise.check(60)
         with pytest.raises(ModelError, match="BatchNorm2d"):
             disguise.check_model(net)

@@ -82,6 +82,15 @@ def test_personal(rule, tmp_path):
     assert "of 10 agents are better off than alone" in output
 
 
+def test_capacities(tmp_path):
+    """One net that is good at all widths; the smallest has a sixth of its parameters."""
+    output = run("capacities.py", "--pool", "local", "--rounds", "30", cwd=tmp_path)
+    widths = [line for line in output.splitlines() if line.startswith("width ")]
+    assert [line.split()[2] for line in widths] == ["8,970", "3,466", "1,482"]
+    assert min(float(line.rpartition(" ")[2]) for line in widths) > 0.8
+    assert "party-2 holds the first 16 of 64 features" in output
+
+
 def test_few_shot(tmp_path):
     """A third of the rounds: tasks of digits that nobody trained with, and a new party's; chance is 0.5."""
     output = run("few_shot.py", "--pool", "local", "--rounds", "20", cwd=tmp_path)
@@ -224,6 +233,22 @@ def test_vertical(tmp_path):
     assert float(output.split()[-1]) >= 0.7
     assert "payments: 30,000 rows, of which 0 are not at all parties" in output
     assert (tmp_path / "runs" / "run-001" / "party-people" / "model.safetensors").exists()
+
+
+@needs_data
+def test_private_hospitals(tmp_path):
+    """Few rounds: who has its diagnoses wrong is found and left out, budgets hold, and both ledgers are whole."""
+    output = run("private_hospitals.py", "--pool", "local", "--rounds", "2", "3", cwd=tmp_path)
+    trial, _, private = output.partition("nothing was changed")
+    worth = [float(line.split()[-1]) for line in trial.splitlines() if ", worth " in line]
+    assert len(worth) == 8
+    assert min(worth[:7]) > 0 > worth[7]
+    spent = [float(line.split()[2]) for line in private.splitlines() if line.startswith("hospital-")]
+    assert len(spent) == 7
+    assert 0 < max(spent) <= 2.0
+    assert "signatures   28 hold" in private  # seven approvals, and three updates of each
+    assert private.rstrip().endswith("nothing was changed")
+    assert float(private.partition("AUC")[2].split()[0]) > 0.8
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)

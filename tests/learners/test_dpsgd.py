@@ -30,11 +30,11 @@ def learned(bench, learner=LEARNER, round=None):
 def recomputed(bench, learner, key):
     """The delta of an ordinary loop with the noise of a key: what somebody who knows all can work out."""
     model, noise, params = bench.model, Noise(key), bench.params.clone()
-    columns, size = bench.shard.columns("train"), 20
+    columns, size, deviation = bench.shard.columns("train"), 20, learner.noise * learner.max_grad_norm
     for step in range(learner.steps):
         address = (7, 1, "a", step)
         model.load(params)
-        rows = noise.sample(size, learner.batch_size / size, "sample", *address, params)
+        rows = noise.sample(size, learner.batch_size / size, "sample", repr(deviation), *address, params)
         total = torch.zeros_like(params)
         for row in rows.tolist():
             bench.problem.backward({name: column[row : row + 1] for name, column in columns.items()})
@@ -45,8 +45,8 @@ def recomputed(bench, learner, key):
             {name: column.index_select(0, rows) for name, column in columns.items()}
         )
         torch.testing.assert_close(torch.cat(model.grads), total, rtol=1e-4, atol=1e-6)
-        drawn = noise.normal(len(params), "noise", 0, *address, params, model.grads[0])
-        noisy = model.grads[0].double().add(drawn, alpha=learner.noise * learner.max_grad_norm) / learner.batch_size
+        drawn = noise.normal(len(params), deviation, "noise", 0, *address, params, model.grads[0])
+        noisy = model.grads[0].double().add(drawn) / learner.batch_size
         params = params.add(noisy.float(), alpha=-learner.lr)  # to the bit: the next noise depends on it
     return params - bench.params
 
@@ -81,6 +81,14 @@ def test_other_data_or_parameters_get_other_noise(bench, key):
     norms = deltas.norm(dim=1)
     for one, two in ((0, 1), (0, 2), (1, 2)):
         assert (deltas[one] - deltas[two]).norm() > 0.5 * norms[one]
+
+
+def test_more_noise_is_other_noise(bench, key):
+    """The same noise in two sizes would tell, by two answers, what it was added to."""
+    learner = rc.DPSGD(steps=1, noise_key=key, **{**SETTINGS, "noise": 50.0, "batch_size": 20})
+    less = learned(bench, learner)[0].vectors["delta"]
+    more = learned(bench, replace(learner, noise=100.0))[0].vectors["delta"]
+    assert abs(torch.corrcoef(torch.stack([less, more]))[0, 1]) < 4 / math.sqrt(len(less))
 
 
 def test_the_noise_has_its_size(bench):

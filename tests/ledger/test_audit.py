@@ -13,7 +13,7 @@ import raycollab as rc
 from raycollab.checkpoint import RunFolder
 from raycollab.errors import ConfigError, RunFolderError
 from raycollab.keys import new_key
-from raycollab.ledger import LEDGER
+from raycollab.ledger import LEDGER, Ledger
 from raycollab.ledger.audit import audited
 from raycollab.ledger.receipts import checked_receipts, receipts_of
 
@@ -103,6 +103,23 @@ def test_a_resumed_run_goes_on_with_the_chain_and_replays_do_not_fork_it(tmp_pat
     assert [record["round"] for record in records(folder) if record["kind"] == "round"] == [1, 2, 3, 4]
     assert kinds(folder).count("resumed") == 1
     assert kinds(folder).count("run") == kinds(folder).count("approved") == 1
+
+
+def test_a_checkpoint_that_the_ledger_cannot_witness_does_not_count(tmp_path, keys, monkeypatch):
+    """Its line, and those of the rounds before it, are on the disk first: no resume finds a checkpoint without."""
+
+    def full(ledger, version, staged):
+        raise RunFolderError("no space left on the disk")
+
+    folder = RunFolder.create(str(tmp_path), "full")
+    training = begun(folder, experiment(keys)).steps(1)
+    training.driver.close()
+    before = sorted(path.name for path in (Path(folder.path) / "checkpoints").iterdir())
+    monkeypatch.setattr(Ledger, "checkpoint", full)
+    again = Training(experiment(keys), folder=folder).steps(2)
+    with pytest.raises(RunFolderError, match=r"CHECKPOINT NOT WRITTEN: round 3: no space left.*of round 1 is kept"):
+        again.driver.close()
+    assert sorted(path.name for path in (Path(folder.path) / "checkpoints").iterdir()) == before
 
 
 def test_a_round_that_comes_out_differently_stands_there_twice(tmp_path, keys):

@@ -14,7 +14,7 @@ KEY = b"k" * 32
 def test_noise_is_normal():
     """First four moments of 200,000 numbers, within four standard errors; and the largest is as large as it should."""
     count = 200_000
-    drawn = Noise(KEY).normal(count, "x")
+    drawn = Noise(KEY).normal(count, 1.0, "x")
     assert drawn.dtype == torch.float64
     assert abs(drawn.mean()) < 4 / math.sqrt(count)
     assert abs(drawn.var() - 1) < 4 * math.sqrt(2 / count)
@@ -24,6 +24,11 @@ def test_noise_is_normal():
     assert abs(torch.corrcoef(torch.stack([drawn[:-1], drawn[1:]]))[0, 1]) < 4 / math.sqrt(count)
     half = count // 2  # the two halves come in pairs
     assert abs(torch.corrcoef(torch.stack([drawn[:half], drawn[half:]]))[0, 1]) < 4 / math.sqrt(half)
+
+
+def test_noise_has_its_deviation():
+    drawn = Noise(KEY).normal(50_000, 3.0, "x")
+    assert abs(drawn.std() - 3.0) < 4 * 3.0 / math.sqrt(2 * 50_000)
 
 
 def test_samples_have_their_rate_and_are_independent():
@@ -36,20 +41,24 @@ def test_samples_have_their_rate_and_are_independent():
     assert abs(twice - size * rate**2) < 5 * math.sqrt(size * rate**2)
     assert all(bool((rows[1:] > rows[:-1]).all()) for rows in samples)
     assert len(noise.sample(size, 1.0, "all")) == size
+    more = set(noise.sample(size, 2 * rate, 0).tolist())
+    assert len(set(samples[0].tolist()) - more) > size * rate / 2  # another rate, another sample: not a larger one
 
 
 def test_noise_follows_key_and_address():
-    first = Noise(KEY).normal(5, "a", 1, torch.ones(3))
-    assert torch.equal(first, Noise(KEY).normal(5, "a", 1, torch.ones(3)))
+    first = Noise(KEY).normal(5, 1.0, "a", 1, torch.ones(3))
+    assert torch.equal(first, Noise(KEY).normal(5, 1.0, "a", 1, torch.ones(3)))
     others = [
-        Noise(b"K" * 32).normal(5, "a", 1, torch.ones(3)),
-        Noise(KEY).normal(5, "a", 2, torch.ones(3)),
-        Noise(KEY).normal(5, "a", "1", torch.ones(3)),
-        Noise(KEY).normal(5, "a1", torch.ones(3)),
-        Noise(KEY).normal(5, "a", 1, torch.tensor([1.0, 1.0, 1.0 + 2**-20])),
+        Noise(b"K" * 32).normal(5, 1.0, "a", 1, torch.ones(3)),
+        Noise(KEY).normal(5, 1.0, "a", 2, torch.ones(3)),
+        Noise(KEY).normal(5, 1.0, "a", "1", torch.ones(3)),
+        Noise(KEY).normal(5, 1.0, "a1", torch.ones(3)),
+        Noise(KEY).normal(5, 1.0, "a", 1, torch.tensor([1.0, 1.0, 1.0 + 2**-20])),
     ]
     assert not any(torch.allclose(first, other) for other in others)
-    assert torch.equal(Noise(KEY).normal(6, "a")[:3], Noise(KEY).normal(5, "a")[:3])
+    larger = Noise(KEY).normal(5, 2.0, "a", 1, torch.ones(3))
+    assert not torch.allclose(first * 2, larger)  # or two answers of different noise would tell what it is added to
+    assert torch.equal(Noise(KEY).normal(6, 1.0, "a")[:3], Noise(KEY).normal(5, 1.0, "a")[:3])
 
 
 def test_keys_are_read_and_refused(tmp_path):

@@ -94,6 +94,15 @@ def test_two_attempts_share_no_secret():
     assert max(chi_squared(one, 32)) < 347.7
 
 
+def test_of_the_largest_agent_only_a_power_of_two_is_told():
+    """Weights need a limit that all know; nobody's number of examples is in any message."""
+    scene = Scene(count=4)
+    round = rc.Round(1, 0, 0, {}, agents=scene.names)
+    for most, told in ((513, 1024.0), (1000, 1024.0), (1024, 1024.0), (1025, 2048.0)):
+        begun, _ = scene.driver.begin(round, {"a0": 7, "a1": most, "a2": 9, "a3": 11}, scene.talk)
+        assert begun.scalars == {"most_examples": told}
+
+
 def test_reports_tell_neither_loss_nor_norm_and_the_sum_tells_the_mean_loss():
     scene = Scene()
     opened = scene.run()

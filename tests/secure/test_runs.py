@@ -224,3 +224,26 @@ def test_a_killed_run_goes_on_with_the_same_bits():
     first = Training(experiment).steps(2)
     resumed = Training(experiment, folder=first.folder).finish()
     assert torch.equal(resumed.params, train(experiment).params)
+
+
+def test_who_joins_must_send_what_the_others_send():
+    """One with the same learner is summed; with one that sends more, masks do not cancel, and the round says so."""
+    late = replace(digits(ONE_STEP).agents.agents()[0], name="late")
+    joined = Training(digits(ONE_STEP, *CHAIN, rounds=2, num_agents=5)).steps(1)
+    joined.driver.add_agent(late)
+    assert len(joined.steps(1).reports[-1].agents) == 6
+    other = Training(digits(ONE_STEP, *CHAIN, rounds=2, num_agents=5)).steps(1)
+    other.driver.add_agent(replace(late, learner=rc.StartLoss(ONE_STEP)))
+    with pytest.raises(QuorumError, match="of 2 forms cannot be summed under masks"):
+        other.steps(1)
+
+
+def test_nobody_joins_parties_that_know_each_other_by_their_keys(tmp_path):
+    """The others do not have its key: it is refused, and they go on."""
+    keys = [new_key(name, str(tmp_path)) for name in (*(f"agent-{i}" for i in range(5)), "late")]
+    made = digits(ONE_STEP, *CHAIN, rounds=2, num_agents=5)
+    agents = [replace(agent, key=key) for agent, key in zip(made.agents.agents(), keys, strict=False)]
+    training = Training(replace(made, agents=rc.Parties(tuple(agents)))).steps(1)
+    with pytest.raises(rc.RaycollabError, match="the experiment lists no key of it"):
+        training.driver.add_agent(replace(agents[0], name="late", key=keys[-1]))
+    assert len(training.steps(1).reports[-1].agents) == 5

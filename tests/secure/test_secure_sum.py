@@ -32,6 +32,7 @@ NOT_MASKABLE = [
     rc.Mean(exact=True),
     rc.PerGroup({"*": rc.Mean()}),
     rc.Ties(),
+    rc.Contributions(validation=rc.data.Digits("test")),
 ]
 
 
@@ -46,6 +47,13 @@ def test_rules_that_only_sum_go_with_it(rule):
 @pytest.mark.parametrize("rule", NOT_MASKABLE, ids=lambda rule: type(rule).__name__)
 def test_rules_that_need_more_are_refused(rule):
     with pytest.raises(ConfigError, match=r"SecureSum\.rule=.*must merge a plain sum of all updates, such as Mean"):
+        rc.SecureSum(rule)
+
+
+@pytest.mark.parametrize("rule", [rc.PrivateMean(noise=1.0, max_norm=1.0), rc.PrivateAdaptiveMean(noise=1.0)])
+def test_noise_of_the_drivers_is_refused_and_what_to_take_instead_is_named(rule):
+    """The driver would hold the sum without noise; with shares of it, nobody does."""
+    with pytest.raises(ConfigError, match=r"SecureSum\.rule=Private.*must leave the noise to the agents: .*NoiseShare"):
         rc.SecureSum(rule)
 
 

@@ -42,6 +42,8 @@ def test_another_delta_gets_other_noise(tmp_path):
     assert torch.equal(first, sent(keyed, one)[0])
     assert (sent(keyed, other)[0] - first).std() > 3.0
     assert not torch.allclose(first, sent(SHARE, one)[0])
+    more = sent(replace(keyed, noise=4.0), one)[0]  # the same noise in two sizes would tell what it was added to
+    assert abs(torch.corrcoef(torch.stack([first, more]))[0, 1]) < 4 / math.sqrt(SIZE)
 
 
 def test_it_counts_and_stops():
