@@ -1,6 +1,6 @@
 """From round 10 on, three of six parties find that labels mean something else: seen at once, answered, recovered.
 
-Plot: drift.png. After 20 rounds: 0.917 on the three's own rows, 0.969 shared; without an answer 0.701, 0.209. One minute.
+Plot: drift.png. After 20 rounds: 0.917 on the rows of the three, 0.969 shared; unanswered 0.701 and 0.209. One minute.
 """
 
 import argparse
