@@ -15,9 +15,9 @@ _PLACES = {
     "raycollab.aggregation": (
         "AdaptiveClip", "Aggregator", "AgnosticFL", "Bucketing", "Bulyan", "CenteredClip", "Contributions", "Dare",
         "FedAsync", "FedBuff", "FedDyn", "FedMGDA", "FedNova", "FisherMean", "GeometricMedian", "Krum",
-        "LearnedWeights", "Mean", "Median", "NormBound", "Partial", "PerCluster", "PerGroup", "PrivateAdaptiveMean",
-        "PrivateMean", "Product", "QFedAvg", "RowRule", "Rows", "Slerp", "Stack", "TaskArithmetic", "Ties", "Tilted",
-        "TrimmedMean", "WeightedSum",
+        "LearnedWeights", "LoRAProduct", "Mean", "Median", "NormBound", "Partial", "PerCluster", "PerGroup",
+        "PrivateAdaptiveMean", "PrivateMean", "Product", "QFedAvg", "RowRule", "Rows", "Slerp", "Stack",
+        "TaskArithmetic", "Ties", "Tilted", "TrimmedMean", "WeightedSum",
     ),
     "raycollab.alone": ("local_only",),
     "raycollab.attacks": ("Attack",),
@@ -38,6 +38,7 @@ _PLACES = {
     "raycollab.experiment": ("Experiment",),
     "raycollab.exporting": ("Exported", "export"),
     "raycollab.fitting": ("fit", "run_experiment"),
+    "raycollab.growth": ("Growth",),
     "raycollab.keys": ("Key",),
     "raycollab.learners": (
         "DPSGD", "SGD", "Distill", "Dyn", "FedSGD", "Fisher", "GroupRates", "Learner", "LocalLearner",
@@ -71,15 +72,15 @@ _PLACES = {
         "TextClassification", "TokenClassification",
     ),
     "raycollab.transforms": (
-        "ClipNorm", "FedAdagrad", "FedAdam", "FedYogi", "GaussianNoise", "Momentum", "NoiseShare", "RandomK", "Scale",
-        "ServerOptimizer", "Sign", "TopK", "Transform",
+        "ClipNorm", "FedAdagrad", "FedAdam", "FedYogi", "GaussianNoise", "Momentum", "NoiseShare", "Prune", "RandomK",
+        "Scale", "ServerOptimizer", "Sign", "TopK", "Transform",
     ),
     "raycollab.types": ("Assignment", "Batch", "Round", "State", "Update"),
 }  # fmt: skip
 _NAMES = {name: place for place, names in _PLACES.items() for name in names}
 _MODULES = (
     "adapt", "attacks", "data", "fusion", "models", "tasks", "learners", "meta", "personal", "aggregation",
-    "transforms", "privacy", "errors", "metrics", "vertical",
+    "transforms", "privacy", "errors", "metrics", "vertical", "growth",
 )  # fmt: skip
 __all__ = [*_NAMES, "load", *_MODULES]
 

@@ -10,12 +10,14 @@ from torch import Tensor
 
 from raycollab.chains import Chain
 from raycollab.checks import check_update
-from raycollab.data import Current, Shard, Source
-from raycollab.errors import ConfigError, DataError, TaskMismatchError, UpdateError
+from raycollab.data import Current, Shard, Source, StreamedShard
+from raycollab.errors import DataError, TaskMismatchError
+from raycollab.growth import Forms, Renewal, Waiting
 from raycollab.keys import Key
 from raycollab.learners import JointLearner, Learner
 from raycollab.ledger import Signer, kept_update
 from raycollab.memory import Memory
+from raycollab.models import SubModel
 from raycollab.offer import Offer
 from raycollab.own_scores import scored
 from raycollab.params import FlatModel
@@ -25,10 +27,18 @@ from raycollab.settings import Settings, require
 from raycollab.shared_set import SharedSet, check_form
 from raycollab.spec import PARAMS
 from raycollab.task import Problem, Task
-from raycollab.tree import has_leaves
 from raycollab.turn import Turn
-from raycollab.types import AgentCard, AgentReport, Assignment, OwnScores, Round, State, Update
+from raycollab.types import LABELS, AgentCard, AgentReport, Assignment, OwnScores, Round, State, Update
 from raycollab.withholding import without_withheld
+
+_ACCEPTED: dict[str, tuple[Any, str]] = {  # what some fields must be, and how that is said
+    "shard": (Source, "Source"),
+    "learner": (Learner, "Learner"),
+    "test": (Source | None, "Source, or None for no test set"),
+    "key": (Key | None, "Key, or None to sign nothing"),
+    "holds": (SubModel | None, "part of a net such as rc.models.Width(0.25), or None for all of it"),
+}
+_NOTHING = 1e-6  # what an update counts that learned from no example: alone it is still a mean
 
 
 @dataclass(frozen=True)
@@ -46,6 +56,7 @@ class Agent(Settings):
         test: Where its own test set is, which it never trains on: the common model with its private part is scored
             there in the rounds that are evaluated. Parties with tasks of their own have no use for the shared one.
         key: What it signs its updates with, for the ledger; None signs nothing.
+        holds: Which part of its task's net it holds, such as rc.models.Width(0.25); None for all of it.
     """
 
     name: str
@@ -57,18 +68,15 @@ class Agent(Settings):
     quality: str = "keep"
     test: Source | None = None
     key: Key | None = None
+    holds: SubModel | None = None
 
     def __post_init__(self) -> None:
         require(bool(self.name), "Agent.name", self.name, "must not be empty")
         require(0 <= self.val_fraction < 1, "Agent.val_fraction", self.val_fraction, "must be in [0, 1)")
         check_quality("Agent.quality", self.quality)
-        for name, kind in (("shard", Source), ("learner", Learner)):
-            if not isinstance(getattr(self, name), kind):
-                raise ConfigError(f"Agent({self.name!r}).{name}={getattr(self, name)!r}: must be a {kind.__name__}")
-        if not isinstance(self.test, Source | None):
-            raise ConfigError(f"Agent({self.name!r}).test={self.test!r}: must be a Source, or None for no test set")
-        if not isinstance(self.key, Key | None):
-            raise ConfigError(f"Agent({self.name!r}).key={self.key!r}: must be a Key, or None to sign nothing")
+        for name, (kind, accepted) in _ACCEPTED.items():
+            value = getattr(self, name)
+            require(isinstance(value, kind), f"Agent({self.name!r}).{name}", value, f"must be a {accepted}")
         shared = self.shard.overlap() if self.val_fraction else ""
         require(not shared, f"Agent({self.name!r}).val_fraction", self.val_fraction, f"must be 0: {shared}")
 
@@ -83,6 +91,7 @@ class LiveAgent:
         chain: The transforms left of the aggregator run here.
         seed: The run's seed.
         handed: Its private part as it begins, from the run that this one starts from; None for the model's initial one.
+        forms: Of a model that grows, `model` the last of them; None for one that stays.
     """
 
     def __init__(
@@ -93,11 +102,15 @@ class LiveAgent:
         chain: Chain,
         seed: int,
         handed: dict[str, Tensor] | None = None,
+        forms: Forms | None = None,
     ):
         self.agent = agent
         self._task = task
         self.model = model
-        self._pipeline = chain.on_agent
+        self._steps = chain.on_agent
+        self._form = -1  # none, before it has agreed
+        self._forms = forms or Forms((task,), lambda task: model, seed)
+        self._waiting = Waiting(task)
         self._hides = chain.aggregator.hides_updates
         self._seed = seed
         self._handed = handed
@@ -115,26 +128,25 @@ class LiveAgent:
         """
         name = self.agent.name
         own = self._task.fingerprint(self.model.spec)
-        digest = offer.fingerprint.digest()
-        if self.agent.approves and self.agent.approves != digest:
-            raise TaskMismatchError(
-                f"agent {name!r} approves only task {self.agent.approves} and was offered {digest}: {offer.fingerprint}"
-            )
-        if not self.agent.approves:
-            offered = (
-                offer.fingerprint
-                if self.agent.task is None
-                else replace(offer.fingerprint, loss=own.loss, metrics=own.metrics)
-            )
-            own.check_offer(offered, name, slices=offer.spec.slices)
-        coverage = offer.spec.coverage(self.model.spec)
-        self._pipeline = self._pipeline.bind(self.model.spec)
-        self._whole = offer.spec
-        self._signer = Signer(self.agent.name, self.agent.key, offer.run, digest) if offer.run else None
+        offer.check(own, name, self.agent.approves, own_task=self.agent.task is not None)
+        self._whole, self._fingerprint = offer.spec, offer.fingerprint.digest()
+        self._signer = Signer(name, self.agent.key, offer.run, self._fingerprint) if offer.run else None
         self._keeps_updates = offer.updates
         self._remembers |= offer.updates
-        self._told = None if coverage.params.full and coverage.buffers.full else coverage
-        self._fingerprint = digest
+        self.take_form(0)
+
+    def take_form(self, form: int) -> None:
+        """Go on with a form of the model; one that has a task of its own stays as it is.
+
+        Raises: ModelError if the exchanged parameters do not fit.
+        """
+        form = min(form, self._forms.last)
+        if form != self._form:
+            self.model = self.memory.model = self._forms.model(form)
+            coverage = self._whole.coverage(self.model.spec)
+            self._told = None if coverage.full else coverage
+            self._pipeline = self._steps.bind(self.model.spec)
+            self._form = form
 
     def open(self) -> AgentCard:
         """Open the shard, check it, and say what is in it.
@@ -143,6 +155,7 @@ class LiveAgent:
         """
         agent = self.agent
         self._turn_to(0)
+        self._ready()  # for what cannot be known later
         examples, learner = self._shard.num_examples("train"), type(agent.learner).__name__
         agent.learner.check(examples)
         agent.learner.check_model(self.model.module)
@@ -205,11 +218,11 @@ class LiveAgent:
                 f"with {round.fingerprint}"
             )
         self._turn_to(round.index)
-        local = round if self._told is None else replace(round, vectors=self._localised(round.vectors))
+        local = round if self._told is None else replace(round, vectors=self._told.take(round.vectors))
         kept = self.memory.kept(assignment.last_round)
-        state = self.memory.state(kept) or self._first_state(local.vectors[PARAMS])
+        state = self._state(kept, local.vectors[PARAMS])
         self.model.load_private(state["private"])
-        problem = Problem(self.agent.name, self._task, self.model, self._shard, stop)
+        problem = Problem(self.agent.name, self._forms.task(self._form), self.model, self._ready(), stop)
         return Turn(problem, local, assignment, state, kept, start)
 
     def finish(self, turn: "Turn", update: Update, learned: State) -> tuple[Update, AgentReport]:
@@ -217,14 +230,17 @@ class LiveAgent:
 
         Raises: UpdateError for a result that is not finite.
         """
-        round, params = turn.round, turn.params
+        round, params, examples = turn.round, turn.params, turn.problem.shard.num_examples("train")
+        told = {LABELS: float(self._waiting.labels(self._shard))} if self._forms.tells_labels else {}
         update = replace(
             update,
+            scalars={**update.scalars, **told},
             vectors={name: self.memory.own(vector.detach().float()) for name, vector in update.vectors.items()},
             agent=self.agent.name,
             coverage=self._told,
             base_version=round.base_version,
-            discount=turn.assignment.discount,
+            weight=update.weight if examples else 1.0,
+            discount=turn.assignment.discount * (1.0 if examples else _NOTHING),
         )
         norm = learned_norm = check_update(update, self.model.spec, round)  # before transforms hide what is not finite
         piped = turn.state["pipeline"]
@@ -237,8 +253,9 @@ class LiveAgent:
         memory = {"private": self.model.private(), **self.memory.own({"learner": learned, "pipeline": piped})}
         if self._keeps_updates:
             memory["sent"] = kept_update(update)
-        remembers = self._remember(round.index, turn.kept, memory)
-        report = turn.report(update, norm, self._shard.num_examples("train"), remembers)
+        who = f"agent {self.agent.name!r}: {type(self.agent.learner).__name__} or a transform"
+        remembers = self.memory.remember(round.index, turn.kept, memory, form=self._form, who=who, may=self._remembers)
+        report = turn.report(update, norm, examples, remembers, self._form)
         if self._signer:
             sent = nan if self._hides else norm
             report = replace(report, receipt=self._signer.receipt(update, round, learned=learned_norm, sent=sent))
@@ -249,9 +266,9 @@ class LiveAgent:
         """Agents of which this is equal can learn in the same steps; None if it has to learn by itself."""
         learner = self.agent.learner
         joint = isinstance(learner, JointLearner) and learner.joint and isinstance(self._shard, Shard)
-        if not (joint and self._task.tells_losses and self._shards.fixed):
+        if not (joint and self._ready().num_examples("train") and self._task.tells_losses and self._shards.fixed):
             return None
-        return learner, id(self.model), self._shard.num_examples("train")
+        return learner, id(self.model), self._ready().num_examples("train")
 
     def validate(self, vectors: Mapping[str, Tensor], last_round: int, index: int) -> OwnScores:
         """Score the exchanged vectors, with what the agent has for itself, on its validation split and own test set.
@@ -262,34 +279,21 @@ class LiveAgent:
             index: The round whose data counts.
         """
         self._turn_to(index)
-        local = self._localised(vectors)
-        state = self.memory.state(self.memory.kept(last_round))
-        self.model.load_private(state["private"] if state else self._handed)
-        learned = state["learner"] if state else self.agent.learner.init(local[PARAMS])
+        local = vectors if self._told is None else self._told.take(vectors)
+        state = self._state(self.memory.kept(last_round), local[PARAMS])
+        self.model.load_private(state["private"])
         problem = Problem(self.agent.name, self._task, self.model, self._shard, lambda: False)
         on_test = self._test.score if self._test else None
-        return scored(problem, local, learned, self.agent.learner.own_model, on_test)
+        return scored(problem, local, state["learner"], self.agent.learner.own_model, on_test)
 
-    def _localised(self, vectors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        if self._told is None:
-            return vectors
-        return {name: self._told.of(name).take(vector) for name, vector in vectors.items()}
+    def _ready(self) -> Shard | StreamedShard:
+        """The rows that it can learn from now."""
+        return self._waiting.ready(self._shard, self._forms.outputs(self._form))
 
-    def _first_state(self, params: Tensor) -> dict[str, Any]:
-        return {
-            "private": self._handed,
-            "learner": self.agent.learner.init(params),
-            "pipeline": self._pipeline.init(params),
-        }
-
-    def _remember(self, index: int, kept: int, state: dict[str, Any]) -> bool:
-        """Keep the state of this round and of the one that it started from; an agent without any keeps none."""
-        if not kept and not has_leaves(state):
-            return False
-        if not self._remembers:
-            raise UpdateError(
-                f"agent {self.agent.name!r}: {type(self.agent.learner).__name__} or a transform returns state, but "
-                f"says remembers=False: its next round may be on another host; set remembers=True in its class"
-            )
-        self.memory.keep(index, kept, state)
-        return True
+    def _state(self, kept: int, params: Tensor) -> dict[str, Any]:
+        """What it remembers of a round, or begins with, as the present form of the model needs it."""
+        first = {"private": self._handed, "learner": self.agent.learner.init(params)}
+        first["pipeline"] = self._pipeline.init(params)
+        state = self.memory.state(kept) or first
+        was = state.get("form", self._form if self._handed is None and state is first else 0)
+        return state if was == self._form else Renewal(self._forms, was, self._form).all(state, first, self.model)

@@ -86,7 +86,8 @@ def local_only(experiment: Experiment) -> Experiment:
     agents.parquet, and `rc.load(run, agent=...)` is an agent's model.
 
     Args:
-        experiment: What they do together. Whom it attacks learns honestly, and nothing is coded or cut up on its way.
+        experiment: What they do together. Whom it attacks learns honestly, nothing is coded or cut up on its way, and a
+            net that grows has its last form throughout.
     """
     return replace(
         experiment,
@@ -94,6 +95,7 @@ def local_only(experiment: Experiment) -> Experiment:
         chain=(Mean("uniform"),),
         upload=None,
         attack=Attack(),
+        growth=None,
         scaling=replace(experiment.scaling, slices=0),
         run=replace(experiment.run, name="", target=None, patience=None, eval_every=experiment.run.num_rounds),
     )

@@ -16,9 +16,10 @@ from raycollab.codecs import Codec
 from raycollab.data import Distortion, Partition, Source, Tokenizer
 from raycollab.errors import ConfigError
 from raycollab.fusion import Fusion
+from raycollab.growth import When
 from raycollab.learners import Learner
 from raycollab.meta import Episodes
-from raycollab.models import Adapter, Model
+from raycollab.models import Adapter, Model, SubModel
 from raycollab.modes import Durations, Mode
 from raycollab.population import Population
 from raycollab.privacy import Accountant
@@ -50,6 +51,7 @@ class Kind:
 ALL_KINDS: dict[str, Kind] = {
     "tasks": Kind(Task, "task", "what is learned: the model, its loss and its metrics"),
     "models": Kind(Model, "a task's net", "the network of a task"),
+    "submodels": Kind(SubModel, "an agent's holds", "which part of the common net an agent holds"),
     "fusions": Kind(Fusion, "fusion of a Multimodal net", "how features of several modalities become one vector"),
     "augmentations": Kind(Augmentation, "augment of an image task", "other views of images, drawn in training"),
     "adapters": Kind(Adapter, "Adapted's adapter", "what learns inside a net that stays as it is"),
@@ -62,6 +64,7 @@ ALL_KINDS: dict[str, Kind] = {
     "aggregators": Kind(Aggregator, "chain", "how their updates become one: the one aggregator of a chain"),
     "detectors": Kind(Detector, "a Watch's detector", "what tells that data has drifted"),
     "actions": Kind(Action, "a Watch's actions", "what an agent does once its data has drifted"),
+    "growth": Kind(When, "Growth's when", "when the common model grows"),
     "at-test": Kind(AtTest, "Adapted's method, or predict's adapt", "what adapts to unlabelled examples in use"),
     "episodes": Kind(Episodes, "a meta-learner's tasks", "where small tasks come from"),
     "transforms": Kind(Transform, "chain", "left of the aggregator on each agent, right of it on the driver"),
@@ -74,7 +77,7 @@ ALL_KINDS: dict[str, Kind] = {
     "attacks": Kind(Misbehaviour, "attack.kind", "agents that misbehave, for testing a rule"),
 }
 # their classes are not all names of raycollab itself
-_PACKAGES = ("adapt", "data", "fusion", "models", "tasks", "privacy")
+_PACKAGES = ("adapt", "data", "fusion", "growth", "models", "tasks", "privacy")
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,14 @@ class Chain:
                 f"change the first alone; leave it out, or put it on the left"
             )
 
+        if right and self.aggregator.remakes:
+            raise ConfigError(
+                f"chain: {type(self.aggregator).__name__} makes factors anew, of which a delta is no direction, and "
+                f"{right[0]!r} right of it would change that; leave it out, or put it on the left"
+            )
+        early = next((step for step in self.steps[:-1] if isinstance(step, Transform) and step.last), None)
+        if early is not None:
+            raise ConfigError(f"chain: {early!r} has the last word on the common model: it belongs at the end")
         alone = next((step for step in self.on_driver.transforms if step.together), None)
         if alone is not None:
             raise ConfigError(f"chain: {alone!r} is what agents do together: it belongs on the left of the aggregator")

@@ -1,5 +1,6 @@
 """Which parts of an experiment go together: what does not is refused by name, before anything runs."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from raycollab.aggregation import Aggregator, PrivateMean
@@ -7,12 +8,15 @@ from raycollab.chains import Chain
 from raycollab.codecs import Codec
 from raycollab.config import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from raycollab.errors import ConfigError
+from raycollab.growth import Growth
 from raycollab.keys import Key, public_keys
 from raycollab.learners import Learner
 from raycollab.modes import Mode, Synchronous
+from raycollab.params import Exchange
 from raycollab.secure import SecureSum
 from raycollab.selection import Candidate, Selection, Uniform
 from raycollab.settings import require
+from raycollab.task import Task
 from raycollab.transforms import NoiseShare
 
 
@@ -168,6 +172,18 @@ def check_discounts(mode: Mode, rule: Aggregator, learners: Mapping[str, Learner
             )
 
 
+def check_remade(mode: Mode, rule: Aggregator, learners: Mapping[str, Learner]) -> None:
+    """Raise ConfigError if a rule makes parameters anew, and agents go by what is of the old ones."""
+    if not rule.remakes:
+        return
+    name = [type(each).__name__ for each in all_rules(rule) if each.remakes][-1]
+    one_version = f"must start all agents of a round from one version with {name}, such as Synchronous()"
+    require(mode.horizon == 1, "experiment.mode", mode, one_version)
+    for agent, learner in learners.items():
+        accepted = f"needs the common {list(learner.needs)}, which {name} does not make anew: take one such as SGD"
+        require(not learner.needs, f"Agent({agent!r}).learner", learner, accepted)
+
+
 def check_blocks(run: RunConfig, count: int) -> None:
     """Raise ConfigError if there are fewer agents than blocks of them."""
     if (run.num_blocks or 1) > count:
@@ -183,6 +199,41 @@ def check_ledger(checkpoint: CheckpointConfig, keys: Mapping[str, Key | None]) -
             "CheckpointConfig.ledger=False: agents have keys, and what they sign stands in the ledger; set it to true "
             "or null, or give agents no keys"
         )
+
+
+def check_growth(
+    growth: Growth | None,
+    task: Task,
+    exchange: Exchange,
+    chain: Chain,
+    checkpoint: CheckpointConfig,
+    learners: Mapping[str, Learner],
+) -> None:
+    """Raise ConfigError if the model grows, and something else of the experiment has no room for it."""
+    if growth is None:
+        return
+    rule = chain.aggregator
+    accepted = "must be Exchange(slices=True) with growth: smaller forms are the first rows and columns of larger ones"
+    require(exchange.slices, "experiment.exchange", exchange, accepted)
+    smoothing = getattr(task, "label_smoothing", 0.0)
+    fewer = any(getattr(form, "num_outputs", math.inf) < getattr(task, "num_classes", 0) for form in growth.forms)
+    accepted = "must be 0 with a head that grows: a missing output has no share of the target"
+    require(not (fewer and smoothing), "label_smoothing", smoothing, accepted)
+    if not rule.takes_discounts:
+        raise ConfigError(
+            f"{rule!r} takes no update that counts less than in full, and agents whose rows wait for a larger model "
+            f"send such: take another rule, such as Mean(), or leave out growth"
+        )
+    if rule.validates_on() is not None:
+        raise ConfigError(f"{rule!r} judges merges by a model of one size: take another rule, or leave out growth")
+    for step in chain.on_driver.transforms:
+        accepted = "keeps elements at 0 that a step of growth fills: prune in a later run, with RunConfig.start"
+        require(not step.last, "chain", step, accepted)
+    accepted = "must be False with growth: a round in which the model grows cannot be computed again from updates"
+    require(not checkpoint.updates, "CheckpointConfig.updates", checkpoint.updates, accepted)
+    for name, learner in learners.items():
+        accepted = "learns one of several models, and only one can grow: take another learner"
+        require(not learner.models, f"Agent({name!r}).learner", learner, accepted)
 
 
 def check_guard(run: RunConfig, rule: Aggregator) -> None:

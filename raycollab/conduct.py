@@ -23,6 +23,7 @@ from raycollab.result import Result, full_report
 from raycollab.runtime.packed_host import device
 from raycollab.runtime.ray_hosts import HostSpecs
 from raycollab.runtime.ray_pool import RayPool
+from raycollab.spec import PARAMS
 from raycollab.types import AgentCard, Notice, RoundReport, Started
 from raycollab.vectors import use_all_cores
 
@@ -51,7 +52,7 @@ def conduct(driver: Driver, began: float, commands: Commands | None = None) -> I
     yield Started(
         path=driver.folder.path,
         fingerprint=driver.offer.fingerprint.digest(),
-        num_params=driver.offer.spec.num_params,
+        num_params=driver.growing.num_params,
         num_rounds=driver.plan.run.num_rounds,
         version=driver.version,
         cards=tuple(cards),
@@ -83,6 +84,8 @@ def status(driver: Driver | None) -> dict[str, Any]:
         "quarantined": driver.roster.quarantined(driver.version + 1),
         "metrics": driver.statistics.compute(),
         "durable": driver.durable,
+        "parameters": driver.growing.num_params,
+        "form": driver.growing.form,
     }
 
 
@@ -92,26 +95,28 @@ def _finish(driver: Driver, cards: Sequence[AgentCard], began: float) -> Result:
     history, agents, changes = tables.rounds, tables.agents, tables.changes
     metrics = driver.statistics.compute()
     seconds = time.time() - began
-    report = full_report(driver.statistics, agents, plan.task.primary, history)
+    report = full_report(driver.statistics, agents, plan.task.primary, history, changes)
+    nonzero = int(driver.vectors[PARAMS].count_nonzero())
     card = model_card(
         name=folder.name,
         task=type(plan.task).__name__,
-        num_params=driver.offer.spec.num_params,
+        num_params=driver.growing.num_params,
         metrics=metrics,
         cards=cards,
         rounds=len(history),
         report=report,
-        private=driver.private,
+        private=driver.growing.private,
         base=origin(getattr(plan.task, "net", None)),
+        num_nonzero=nonzero,
     )
     facts = {
         "versions": versions(),
         "metrics": metrics,
         "fingerprint": driver.offer.fingerprint.digest(),
-        "private": list(driver.private),
+        "private": list(driver.growing.private),
         "reader": to_plain(driver.shared_set.reader()),
     }
-    save_model(folder.storage.child("model"), plan.task, driver.module(), card=card, facts=facts)
+    save_model(folder.storage.child("model"), driver.growing.task, driver.module(), card=card, facts=facts)
     folder.write_tables(rounds=history, agents=agents, **({"changes": changes} if changes else {}))
     folder.write_text("report.txt", report + "\n")
     for picture, content in modality_pictures(driver.statistics, agents).items():
@@ -122,7 +127,9 @@ def _finish(driver: Driver, cards: Sequence[AgentCard], began: float) -> Result:
         "rounds": len(history),
         "versions": versions(),
         "seed": plan.run.seed,
+        "nonzero": nonzero,
         "rejoined_fresh": driver.roster.rejoined,
+        **({"form": driver.growing.form} if plan.growth else {}),
     }
     driver.books.ended(driver.stop_reason)
     folder.write_json("result.json", {**summary, "stop_reason": driver.stop_reason})
@@ -135,7 +142,7 @@ def _finish(driver: Driver, cards: Sequence[AgentCard], began: float) -> Result:
         plan.task.primary,
         driver.stop_reason,
         seconds,
-        driver.private,
+        driver.growing.private,
         changes,
     )
 

@@ -16,6 +16,7 @@ from raycollab.data import CSV, LABEL, Arrow, JSONLines, Parquet, Shard, Source,
 from raycollab.errors import ConfigError, DataError, ModelError, RunFolderError
 from raycollab.metrics import Statistics
 from raycollab.misfit import described, explained, input_names, inputs_of
+from raycollab.models.submodel import SubModel, cut_out
 from raycollab.own_part import OwnPart
 from raycollab.recipe import from_plain, to_plain
 from raycollab.storage import Storage
@@ -81,6 +82,11 @@ class TrainedModel:
                 for name, values in self.task.predict(module, batch).items():
                     outputs.setdefault(name, []).append(values)
         return {name: torch.cat(parts) for name, parts in outputs.items()}
+
+    def part(self, holds: SubModel) -> "TrainedModel":
+        """A smaller model, cut out of this one: `part(rc.models.Width(0.5))`; ModelError if it has no such part."""
+        task = self.task.with_net(holds.of)
+        return replace(self, module=cut_out(task.model(), self.module.state_dict()).eval(), task=task)
 
     def adapt(
         self, support: Source | Mapping[str, Tensor | np.ndarray], learner: Adapts | None = None
@@ -224,7 +230,7 @@ def own_test(path: str, agent: str, trusted: tuple[str, ...]) -> Source | None:
     """
     own = OwnPart.read(path, agent)
     test = own.test(trusted)
-    if test is None and own.has_task:
+    if test is None and own.brings_task:
         raise ConfigError(
             f"{own.where}: agent {agent!r} has a task of its own and no test set that a file names (Agent.test); "
             f"give labelled rows, with --data"

@@ -12,12 +12,12 @@ from raycollab.beginning import take_over
 from raycollab.bookkeeping import Bookkeeping
 from raycollab.checkpoint import RunFolder
 from raycollab.collecting import Collecting, Gathered
+from raycollab.common import CommonModel, Growing
 from raycollab.determinism import fixed_threads
 from raycollab.durability import Durability
 from raycollab.errors import Interrupted, QuorumError, RunFolderError
 from raycollab.evaluation import Vectors, merged, own_scores, unshared
 from raycollab.experiment import Plan
-from raycollab.first_vectors import first_vectors
 from raycollab.guard import Guard
 from raycollab.interruption import Interruption
 from raycollab.membership import Membership
@@ -26,12 +26,11 @@ from raycollab.offer import Offer
 from raycollab.report import first, round_notes
 from raycollab.roster import Roster
 from raycollab.runtime.pool import Collected, Pool
-from raycollab.runtime.session import build_model
 from raycollab.shared_set import SharedSet
-from raycollab.spec import BUFFERS, PARAMS
+from raycollab.spec import PARAMS
 from raycollab.stopping import Stopping
 from raycollab.types import AgentCard, Assignment, Failure, Round, RoundReport, Update
-from raycollab.validation import Validation, weighed
+from raycollab.validation import Validation, told, weighed
 
 
 class Driver:
@@ -51,9 +50,10 @@ class Driver:
         self.plan = plan
         self.folder = folder
         self._pool = pool
-        self._model = build_model(plan.task, plan.exchange, plan.run.seed, device, start=plan.run.start)
-        self._versions: dict[int, Vectors] = {0: first_vectors(plan, self._model)}
-        self._chain = plan.chain.bind(self._model.spec)
+        common = CommonModel(plan, device)
+        self.growing = Growing(plan.growth, plan.task.primary, common)
+        self._versions: dict[int, Vectors] = {0: common.first()}
+        self._chain = plan.chain.bind(common.spec)
         self._chain_state = self._chain.init(self._versions[0][PARAMS])
         self._mode_state = plan.mode.init()
         self.roster = Roster(plan.names, plan.failure, Guard(plan.run, plan.task.primary))
@@ -67,8 +67,8 @@ class Driver:
         self.stop_reason = ""
         self._notes: list[str] = []  # on what happened between rounds
         self.statistics = Statistics.empty()  # of the newest evaluation on the shared set
-        fingerprint = plan.task.fingerprint(self._model.spec)
-        self.offer = Offer(fingerprint, self._model.spec, self.books.run, plan.checkpoint.updates)
+        offered = plan.task.fingerprint(common.spec), common.spec
+        self.offer = Offer(*offered, self.books.run, plan.checkpoint.updates)
         self._membership = Membership(plan, pool, self.roster, self._chain.aggregator, self.offer)
 
     @property
@@ -81,16 +81,9 @@ class Driver:
         """The round of the newest checkpoint."""
         return self._durability.round
 
-    @property
-    def private(self) -> tuple[str, ...]:
-        """Names of the parameters and buffers that stay with each agent."""
-        return tuple(self._model.private())
-
     def module(self) -> torch.nn.Module:
         """The model with the newest committed vectors."""
-        self._model.load_private(None)
-        self._model.load(self.vectors[PARAMS], self.vectors[BUFFERS])
-        return self._model.module
+        return self.growing.module(self.vectors)
 
     def start(self) -> list[AgentCard]:
         """Open the shared set, let all parties agree to the task and open their shards; restore the newest checkpoint.
@@ -99,18 +92,18 @@ class Driver:
             "skip".
         """
         plan = self.plan
-        self.shared_set = SharedSet(plan.test, plan.task, self._model.device)
+        self.shared_set = SharedSet(plan.test, plan.task, self.growing.model.device)
         self.shared_set.check_metrics(plan.run.target, self.module())
         if (source := self._chain.aggregator.validates_on()) is not None:
             hosts = self._pool.judge if self._chain.aggregator.validates_on_hosts() else None
-            self._validation = Validation(source, plan.task, self._model, self.shared_set, plan.run.seed, hosts)
+            self._validation = Validation(source, plan.task, self.growing.model, self.shared_set, plan.run.seed, hosts)
         self._pool.notary = self.books.notary(self.offer.fingerprint.digest())
         cards = self.roster.admit(self._pool.open(self.offer))
         cards += self._restore(cards)
-        if plan.run.start is not None and not self.version:
-            self._notes.append(take_over(self._model.module, plan.run.start))
         if not self.version:
-            self._notes += unshared(self._model.private_params, plan.run, plan.models)
+            model, start = self.growing.model, plan.run.start
+            self._notes += [] if start is None else [take_over(model.module, start)]
+            self._notes += unshared(model.private_params, plan.run, plan.models)
         return cards
 
     def rounds(self) -> Iterator[RoundReport]:
@@ -179,11 +172,14 @@ class Driver:
             failures=tuple(failures),
             attempts=gathered.attempts,
             retried=gathered.retried,
-            notes=(*self._notes, *collected.notes, *round_notes(collected.reports, index), *judging),
+            told=told(aggregate),
+            notes=(*self._notes, *collected.notes, *round_notes(collected.reports, index, aggregate.scalars), *judging),
         )
         self._notes = []
         if index % self.plan.run.eval_every == 0 or index >= self.plan.run.num_rounds or self._exhausted():
             report = self._evaluated(report)
+        grown = self.growing.after(report, self.vectors, self.shared_set, self.statistics)
+        report, self._versions[self.version], self.statistics = grown
         return self._keep(replace(report, stop_reason=self.stop_reason, seconds=time.perf_counter() - started))
 
     def _exhausted(self) -> str:
@@ -204,6 +200,7 @@ class Driver:
             attempt=attempt,
             agents=tuple(assignment.agent for assignment in group),
             ledger=self.books.head,
+            form=self.growing.form_of(version),
         )
 
     def _aggregate(self, index: int, collected: Collected) -> tuple[Update, Any]:
@@ -217,8 +214,9 @@ class Driver:
         """Make the round the newest; returns its failures, with what is done about each."""
         self.version += 1
         self._versions[self.version] = vectors
-        for version in [v for v in self._versions if v <= self.version - self.plan.mode.horizon]:
-            del self._versions[version]
+        first = self.version - self.plan.mode.horizon + 1
+        self._versions = {version: kept for version, kept in self._versions.items() if version >= first}
+        self.growing.committed(self.version, self._versions)
         self._chain_state, self._mode_state = chain_state, gathered.mode_state
         return self.roster.committed(self.version, gathered.collected.reports, gathered.collected.failures)
 
@@ -262,6 +260,7 @@ class Driver:
             "stopping": self._stopping.state_dict(),
             "statistics": self.statistics.to_plain(),
             "spec": self.offer.spec.digest(),
+            "growing": self.growing.state_dict(),
             "ledger": self.books.head,
         }
 
@@ -279,6 +278,7 @@ class Driver:
         self._versions = {int(version): vectors for version, vectors in state["vectors"].items()}
         self._chain_state, self._mode_state = state["chain"], state["mode"]
         self.roster.load_state_dict(state["roster"])
+        self.growing.load_state_dict(state.get("growing", self.growing.state_dict()))
         self._stopping.load_state_dict(state["stopping"])
         self.stop_reason = self._stopping.reason(self.version, self.statistics.compute()) or self._exhausted()
 

@@ -4,33 +4,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from raycollab import compatibility
 from raycollab.agent import Agent
 from raycollab.aggregation import Aggregator
 from raycollab.attacks import Attack
 from raycollab.chains import Chain, as_chain
 from raycollab.codecs import Codec
-from raycollab.compatibility import (
-    all_rules,
-    check_blocks,
-    check_discounts,
-    check_guard,
-    check_ledger,
-    check_mode,
-    check_noise,
-    check_noise_shares,
-    check_quorum,
-    check_rule,
-    check_secure_sums,
-    check_selection,
-    check_slices,
-)
 from raycollab.config import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from raycollab.data import Source
 from raycollab.errors import ConfigError
 from raycollab.exposure import exposures
+from raycollab.growth import Growth
 from raycollab.keys import public_keys
 from raycollab.modes import Mode, Synchronous
 from raycollab.params import Exchange
+from raycollab.parts import with_parts
 from raycollab.population import Parties, Population
 from raycollab.recipe import packages, plain_fields, to_plain
 from raycollab.runtime.layout import Layout
@@ -57,8 +45,9 @@ _KINDS: dict[str, tuple[type, str]] = {  # what each field must be, and an examp
     "failure": (FailureConfig, "FailureConfig()"),
     "checkpoint": (CheckpointConfig, "CheckpointConfig()"),
     "attack": (Attack, "Attack('sign_flip', 2)"),
+    "growth": (Growth, "Growth((MLP(64, 10, (16,)),), AtRounds((10,)))"),
 }
-_OPTIONAL = ("upload", "broadcast")
+_OPTIONAL = ("upload", "broadcast", "growth")
 
 
 @dataclass(frozen=True)
@@ -80,6 +69,7 @@ class Experiment:
         failure: What to do when agents fail.
         checkpoint: What to keep.
         attack: Which of the agents misbehave, and how: for testing a rule.
+        growth: In which smaller forms the task's net begins, and when it grows; None trains it as it is.
     """
 
     task: Task
@@ -96,6 +86,7 @@ class Experiment:
     failure: FailureConfig = FailureConfig()  # noqa: RUF009
     checkpoint: CheckpointConfig = CheckpointConfig()  # noqa: RUF009
     attack: Attack = Attack()  # noqa: RUF009
+    growth: Growth | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "chain", as_chain(self.chain).steps)
@@ -145,7 +136,8 @@ class Experiment:
     def warnings(self) -> list[str]:
         """What may be meant as it is, but makes a rule fail, or leaves data open beside noise."""
         bad = len(self.misbehaving())
-        tolerated = [(type(rule).__name__, getattr(rule, "f", bad)) for rule in all_rules(self.rule)]  # Krum, Bulyan
+        rules = compatibility.all_rules(self.rule)
+        tolerated = [(type(rule).__name__, getattr(rule, "f", bad)) for rule in rules]  # Krum, Bulyan
         few = [
             f"{name}(f={f}) tolerates {f} bad updates a round, and {bad} agents are bad"
             for name, f in dict.fromkeys(tolerated)
@@ -153,10 +145,10 @@ class Experiment:
         ]
         learners = {agent.name: agent.learner for agent in self._parties()}
         validating = [agent.name for agent in self._parties() if agent.val_fraction]
-        return [*few, *exposures(Chain(self.chain), learners, validating)]
+        return [*few, *exposures(Chain(self.chain), learners, validating, self.growth)]
 
     def _parties(self) -> list[Agent]:
-        return Parties(tuple(self.agents.agents())).agents()
+        return with_parts(Parties(tuple(self.agents.agents())).agents(), self.task, self.exchange)
 
     def resolved(self) -> "Experiment":
         """With every default that depends on the agents filled in, so that running it again gives the same bits.
@@ -171,21 +163,24 @@ class Experiment:
         selected = per_round or count
         if self.scaling.on_party_nodes:
             check_names(names)
-        check_selection(self.select, names, selected, self.run.seed)
-        arriving = check_mode(self.mode, names, selected)
-        check_quorum(self.failure, arriving)
+        compatibility.check_selection(self.select, names, selected, self.run.seed)
+        arriving = compatibility.check_mode(self.mode, names, selected)
+        compatibility.check_quorum(self.failure, arriving)
         self.attack.check(names, self.mode, arriving)
-        check_rule(self.rule, repr(self.mode), names, selected, arriving)
+        compatibility.check_rule(self.rule, repr(self.mode), names, selected, arriving)
         learners = {agent.name: agent.learner for agent in members}
-        check_noise(self.rule, learners, self.select, self.mode, selected < count)
-        check_noise_shares(Chain(self.chain), learners, max(self.failure.quorum(arriving), self.rule.min_updates))
+        compatibility.check_noise(self.rule, learners, self.select, self.mode, selected < count)
+        least = max(self.failure.quorum(arriving), self.rule.min_updates)
+        compatibility.check_noise_shares(Chain(self.chain), learners, least)
         rule = self.steps().aggregator
-        check_secure_sums(rule, self.mode, self.select, self.upload, self.checkpoint, learners)
-        check_slices(self.scaling, self.rule, self.upload)
-        check_discounts(self.mode, self.rule, learners)
-        check_blocks(self.run, count)
-        check_guard(self.run, self.rule)
-        check_ledger(self.checkpoint, {agent.name: agent.key for agent in members})
+        compatibility.check_secure_sums(rule, self.mode, self.select, self.upload, self.checkpoint, learners)
+        compatibility.check_slices(self.scaling, self.rule, self.upload)
+        compatibility.check_discounts(self.mode, self.rule, learners)
+        compatibility.check_remade(self.mode, self.rule, learners)
+        compatibility.check_blocks(self.run, count)
+        compatibility.check_guard(self.run, self.rule)
+        compatibility.check_growth(self.growth, self.task, self.exchange, self.steps(), self.checkpoint, learners)
+        compatibility.check_ledger(self.checkpoint, {agent.name: agent.key for agent in members})
         return replace(self, run=replace(self.run, agents_per_round=selected))
 
     def plan(self) -> "Plan":
@@ -211,6 +206,7 @@ class Experiment:
             tuple(sorted(packages((self.task, self.agents, self.chain, self.test)))),
             self.keeps_ledger,
             public_keys({agent.name: agent.key for agent in members}),
+            self.growth,
         )
 
     def session(self) -> Session:
@@ -229,6 +225,7 @@ class Experiment:
             self.scaling.slices,
             self.run.start,
             public_keys({agent.name: agent.key for agent in self._parties()}),
+            self.growth,
         )
 
     def layout(self, num_cpus: int) -> Layout:
@@ -268,9 +265,9 @@ class Experiment:
     def to_plain(self) -> dict[str, Any]:
         """As the plain data of an experiment file; what stands only in memory leaves a mark."""
         plain = {field.name: getattr(self, field.name) for field in fields(self)}
-        settings = ("exchange", "run", "scaling", "failure", "checkpoint", "attack")
+        settings = (Exchange, RunConfig, ScalingConfig, FailureConfig, CheckpointConfig, Attack, Growth)
         return {
-            name: plain_fields(value) if name in settings else to_plain(value, strict=False)
+            name: plain_fields(value, strict=False) if isinstance(value, settings) else to_plain(value, strict=False)
             for name, value in plain.items()
         }
 
@@ -295,3 +292,4 @@ class Plan:
     packages: tuple[str, ...]  # that the experiment's values are of: of no other are agents that join later
     ledger: bool = False
     keys: Mapping[str, str] = field(default_factory=dict)  # public ones, by agent
+    growth: Growth | None = None

@@ -34,6 +34,7 @@ _RULES = (
     "schedules",
     "selection",
     "codecs",
+    "growth",
     "population",
     "privacy",
 )  # short class names
@@ -146,7 +147,7 @@ def read_agent(path: str) -> Agent:
     text = yaml.safe_dump(
         {**yaml.safe_load(resources.files(raycollab).joinpath(DIGITS).read_text()), "agents": members}
     )
-    (agent,) = parse_experiment(text, path).members()
+    (agent,) = parse_experiment(text, path).agents.agents()
     return agent
 
 

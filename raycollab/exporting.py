@@ -11,7 +11,7 @@ import yaml
 from raycollab.data import Shard
 from raycollab.deploy import TrainedModel, load_model, save_model
 from raycollab.errors import ConfigError, ModelError, RunFolderError
-from raycollab.models import Frozen, Transformers, Wrapper, merged_adapters, save_adapters, without_adapters
+from raycollab.models import Frozen, SubModel, Transformers, Wrapper, merged_adapters, save_adapters, without_adapters
 from raycollab.onnx_export import export_onnx
 from raycollab.own_part import OwnPart
 from raycollab.places import find_folder
@@ -58,6 +58,7 @@ def export(
     agent: str | None = None,
     task: Task | None = None,
     trusted: tuple[str, ...] = (),
+    holds: SubModel | None = None,
 ) -> Exported:
     """Write the model of a run that has ended into a folder, for other programs.
 
@@ -74,11 +75,13 @@ def export(
         agent: With this agent's private part.
         task: For models whose recipe could not be written or is of an untrusted package.
         trusted: Packages beside raycollab that the recipe may import from.
+        holds: Only this part of the net, such as rc.models.Width(0.5).
     Raises: ConfigError for an unknown format, or one that does not fit; RunFolderError if the run has not ended;
         ModelError for a model that cannot be written so.
     """
     require(format is None or format in FORMATS, "export: format", format, f"must be one of {FORMATS}")
     model = load_model(path, task=task, agent=agent, trusted=trusted)
+    model = model if holds is None else model.part(holds)
     folder, source = Storage(out), Storage(path)
     if not folder.is_local:
         raise ConfigError(f"export: out={out!r}: must be a folder of this machine; copy it on from there")

@@ -23,6 +23,7 @@ from raycollab.driver import Driver
 from raycollab.episode_speed import decided
 from raycollab.errors import ConfigError, ResourceError, RunFolderError
 from raycollab.experiment import Experiment
+from raycollab.growth import Growth
 from raycollab.modes import Mode, Synchronous
 from raycollab.on_ray import ray_events
 from raycollab.params import Exchange
@@ -54,6 +55,7 @@ def fit(
     failure: FailureConfig = FailureConfig(),  # noqa: B008
     checkpoint: CheckpointConfig = CheckpointConfig(),  # noqa: B008
     attack: Attack = Attack(),  # noqa: B008
+    growth: Growth | None = None,
     callbacks: Sequence[Callback] = (),
     address: str | None = None,
     resume: str | None = None,
@@ -76,6 +78,7 @@ def fit(
         failure: What to do when agents fail.
         checkpoint: What to keep.
         attack: Which of the agents misbehave, and how: for testing a rule.
+        growth: In which smaller forms the task's net begins, and when it grows.
         callbacks: What watches the run from this process.
         address: Ray cluster to use; None takes RAY_ADDRESS, the cluster of `ray.init()`, or this machine.
         resume: Run folder to continue instead of starting a new one.
@@ -102,6 +105,7 @@ def fit(
         failure,
         checkpoint,
         attack,
+        growth,
     )
     return run_experiment(experiment, callbacks=callbacks, address=address, resume=resume)
 

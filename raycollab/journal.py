@@ -76,6 +76,7 @@ def journal_row(report: RoundReport) -> dict[str, Any]:
             "decision": "",
             **{name: value for name in (EPSILON, PARTY_EPSILON, *_WORTHS) if not isnan(value := getattr(agent, name))},
             **({} if isnan(agent.drift) else {"drift": agent.drift}),
+            **({"form": agent.form} if agent.form else {}),
             **{f"val_{name}": value for name, value in report.own_metrics.get(agent.agent, {}).items()},
             **{f"test_{name}": value for name, value in report.own_test.get(agent.agent, {}).items()},
             **{f"personal_val_{name}": value for name, value in report.personal_metrics.get(agent.agent, {}).items()},
@@ -87,11 +88,9 @@ def journal_row(report: RoundReport) -> dict[str, Any]:
         {"agent": f.agent, "round": report.index, "failure": f"{f.error}: {f.message}", "decision": f.decision}
         for f in (*report.retried, *report.failures)
     ]
-    changes = [
-        {"round": report.index, "agent": agent.agent, **asdict(change)}
-        for agent in report.agents
-        for change in agent.changes
-    ]
+    changed = [("", change) for change in report.changes]  # of the common model
+    changed += [(agent.agent, change) for agent in report.agents for change in agent.changes]
+    changes = [{"round": report.index, "agent": agent, **asdict(change)} for agent, change in changed]
     return {
         "round": report.index,
         "agents": len(report.agents),
@@ -102,6 +101,7 @@ def journal_row(report: RoundReport) -> dict[str, Any]:
         "bytes_up": report.bytes_up,
         "bytes_down": report.bytes_down,
         **report.metrics,
+        **report.told,
         "notes": "; ".join(report.notes),
         "stop_reason": report.stop_reason,
         "agent_rows": agents + rows,

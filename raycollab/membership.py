@@ -9,6 +9,7 @@ from raycollab.by_name import listed
 from raycollab.errors import ConfigError
 from raycollab.experiment import Plan
 from raycollab.offer import Offer
+from raycollab.parts import with_parts
 from raycollab.recipe import from_plain, packages, to_plain
 from raycollab.report import start_error
 from raycollab.roster import Roster
@@ -40,6 +41,7 @@ class Membership:
         Raises: ConfigError if its name is taken, its learner does not fit the run, or no resume could bring it back;
             the error with which it failed to agree or to open its shard.
         """
+        (agent,) = with_parts([agent], self._plan.task, self._plan.exchange)
         if agent.name in self._roster.names:
             raise ConfigError(f"add_agent: there is an agent {agent.name!r} already; give each its own name")
         recipe = to_plain(agent)

@@ -7,7 +7,7 @@ from importlib import import_module
 
 from raycollab.errors import ConfigError
 
-OPTIONS = ("--data", "--out", "--trust", "--format", "--merged", "--separate", "--agent", "--local-only")
+OPTIONS = ("--data", "--out", "--trust", "--format", "--merged", "--separate", "--agent", "--local-only", "--width")
 
 
 def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
@@ -36,6 +36,7 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     adapters = export.add_mutually_exclusive_group()
     adapters.add_argument("--merged", action="store_true", help="add adapters to the weights they change (default)")
     adapters.add_argument("--separate", action="store_true", help="write the adapters alone, as a folder of peft")
+    export.add_argument("--width", type=float, help="write a narrower net, this share of its hidden channels: 0.5")
     for use in (evaluate, predict, export):
         use.add_argument("--agent", help="this agent's own model: with its private part, of its task")
         use.add_argument("--trust", action="append", default=[], help="package that the model's recipe may import from")
@@ -90,6 +91,7 @@ def _export(command: argparse.Namespace, overrides: list[str]) -> int:
         merged=not command.separate,
         agent=command.agent,
         trusted=tuple(command.trust),
+        holds=None if command.width is None else import_module("raycollab.models").Width(command.width),
     )
     sys.stdout.write(f"{exported}\n")
     return 0

@@ -19,6 +19,7 @@ from raycollab.own_model import followed, own_model
 from raycollab.params import Exchange, FlatModel
 from raycollab.recipe import from_plain, only_in_python
 from raycollab.rng import derive_seed
+from raycollab.spec import fits, leading
 from raycollab.storage import Storage
 
 _EXPERIMENT = "experiment.yaml"
@@ -35,7 +36,7 @@ class OwnPart:
         round: Of the checkpoint.
         private: Parameters and buffers that were not exchanged, by name; empty if it has none.
         learned: What its learner remembers: a model of its own, if it is of that kind.
-        recipe: Its settings as plain data; empty if a population made it, and so without a task of its own.
+        recipe: Its settings as plain data; if a population made it, only which part of the net it holds.
         experiment: The experiment as plain data.
     """
 
@@ -70,29 +71,43 @@ class OwnPart:
             )
         kept = load_state(folder.agents_of(index), agent)
         experiment = yaml.safe_load(folder.read_text(_EXPERIMENT))
-        recipe = driver["roster"]["joined"].get(agent, {}).get("agent") or _declared(experiment, agent)
+        joined = driver["roster"]["joined"].get(agent, {}).get("agent")
+        recipe = joined or _declared(experiment["agents"], agent, list(members).index(agent))
         private = (kept["state"]["private"] if kept else None) or {}
         learned = kept["state"]["learner"] if kept else None
         vectors = driver["vectors"][str(index)]
+        was, now = kept["state"].get("form", 0) if kept else 0, driver.get("growing", {}).get("form", 0)
+        if was != now and (private or learned) and recipe.get("init_args", {}).get("task") is None:
+            raise ModelError(
+                f"{folder.path}: agent {agent!r} has not taken part since the model went from form {was} to form "
+                f"{now}: what it has for itself is of the former; resume the run with more rounds, or load the common "
+                f"model, without agent="
+            )
         return cls(agent, folder.path, index, private, recipe.get("init_args", {}), experiment, learned, vectors)
 
     @property
-    def has_task(self) -> bool:
+    def brings_task(self) -> bool:
         """Whether it brought a task of its own."""
         return self.recipe.get("task") is not None
 
+    @property
+    def has_task(self) -> bool:
+        """Whether its task is not the common one: it brought its own, or holds a part of the net."""
+        return self.brings_task or self.recipe.get("holds") is not None
+
     def task(self, trusted: tuple[str, ...]) -> Any:
-        """The task that it brought.
+        """The task that it brought, or the common one with the part of the net that it holds.
 
         Raises: ConfigError if that has no plain form, or is of an untrusted package.
         """
-        plain = self.recipe["task"]
+        plain = self.recipe["task"] if self.brings_task else self.experiment["task"]
         if only_in_python(plain):
             raise ConfigError(
                 f"{self.where}: the task of agent {self.agent!r} has no plain form, so the file cannot name it; "
                 f"pass task=..."
             )
-        return from_plain(plain, trusted=trusted)
+        task, holds = from_plain(plain, trusted=trusted), from_plain(self.recipe.get("holds"), trusted=trusted)
+        return task if holds is None else task.with_net(holds.of)
 
     def test(self, trusted: tuple[str, ...]) -> Source | None:
         """Its own test set; None if it has none, or one that stood only in memory."""
@@ -151,13 +166,14 @@ class OwnPart:
         if run.get("start"):
             take_over(module, run["start"])
         flat = FlatModel(module, Exchange(**self.experiment["exchange"]), whole=False)
-        self._check("common", weights, {entry.name: entry.shape for entry in (*flat.spec.params, *flat.spec.buffers)})
+        entries = (*flat.spec.params, *flat.spec.buffers)
+        self._check("common", weights, {entry.name: entry.shape for entry in entries}, slices=flat.spec.slices)
         wanted = {name: tuple(tensor.shape) for name, tensor in flat.private().items()}
         if wanted and not self.private:
             raise self._nothing("it")
         self._check("own", self.private, wanted)
         params, buffers = (
-            torch.cat([torch.zeros(0), *(weights[entry.name].reshape(-1).float() for entry in entries)])
+            torch.cat([torch.zeros(0), *(leading(weights[e.name], e.shape).reshape(-1).float() for e in entries)])
             for entries in (flat.spec.params, flat.spec.buffers)
         )
         flat.load(params, buffers)
@@ -171,8 +187,13 @@ class OwnPart:
             f"has not taken part yet; load the common model, without agent="
         )
 
-    def _check(self, which: str, there: Mapping[str, Tensor], wanted: Mapping[str, tuple[int, ...]]) -> None:
-        lacking = [name for name, shape in wanted.items() if name not in there or tuple(there[name].shape) != shape]
+    def _check(
+        self, which: str, there: Mapping[str, Tensor], wanted: Mapping[str, tuple[int, ...]], *, slices: bool = False
+    ) -> None:
+        lacking = [
+            name for name, shape in wanted.items()
+            if name not in there or not fits(shape, tuple(there[name].shape), slices)
+        ]  # fmt: skip
         if lacking:
             raise ModelError(
                 f"{self.where}: the {which} part of agent {self.agent!r} has no {listed(lacking)} of the shape that "
@@ -201,7 +222,11 @@ def handed_on(model: FlatModel, path: str, agent: str) -> dict[str, Tensor] | No
     return {**initial, **{name: before[name].to(initial[name]) for name in same}} if same else None
 
 
-def _declared(experiment: Mapping[str, Any], agent: str) -> Mapping[str, Any]:
-    """The recipe under which an experiment names an agent; empty if a population of another kind makes it."""
-    members = experiment["agents"].get("init_args", {}).get("members", ())
-    return next((each for each in members if each["init_args"]["name"] == agent), {})
+def _declared(agents: Mapping[str, Any], agent: str, number: int) -> Mapping[str, Any]:
+    """The recipe under which an experiment's population names an agent, or what it says of the one of this number."""
+    settings = agents.get("init_args", {})
+    if "of" in settings:  # a population of the agents of another one
+        return _declared(settings["of"], agent, number)
+    holds = settings.get("holds")
+    made = {"init_args": {"holds": holds[number % len(holds)]}} if holds else {}
+    return next((each for each in settings.get("members", ()) if each["init_args"]["name"] == agent), made)

@@ -148,7 +148,8 @@ class FlatModel:
             private = [name for name in group if not exchange.matches(name)]
             self._bind([*shared, *private], group, shared_size=sum(group[name].numel() for name in shared))
             for name in shared:
-                entries.append(Entry(name, tuple(group[name].shape), _dtype_name(group[name]), offset))
+                form = tuple(group[name].shape), _dtype_name(group[name])
+                entries.append(Entry(name, *form, offset, _scale(self.module, name)))
                 offset = entries[-1].stop
             self._private.update({name: group[name].data for name in private})
             self._learned.update({name: group[name].data for name in (*shared, *private)})
@@ -279,6 +280,13 @@ class FlatModel:
     def is_scratch(self, tensor: Tensor) -> bool:
         """Whether a tensor lies in memory that the next agent overwrites."""
         return tensor.untyped_storage().data_ptr() in self._scratch
+
+
+def _scale(module: nn.Module, name: str) -> float:
+    """What the layer of an adapter's parameter multiplies the adapter by; 1 for other parameters."""
+    layer, found, _ = name.partition(".lora_")
+    scaling = getattr(module.get_submodule(layer), "scaling", None) if found else None
+    return float(scaling.get(ADAPTER, 1.0)) if isinstance(scaling, Mapping) else 1.0
 
 
 def _dtype_name(tensor: Tensor) -> str:

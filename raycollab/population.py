@@ -9,6 +9,7 @@ from raycollab.agent import Agent
 from raycollab.data import Distorted, Distortion, Partition, Source
 from raycollab.errors import ConfigError
 from raycollab.learners import Learner
+from raycollab.models import SubModel
 from raycollab.quality.opening import check_quality
 from raycollab.settings import Settings, require
 
@@ -67,6 +68,8 @@ class Split(Population):
         skew: What changes the examples of a party for good, each a list of distortions; party i has list i modulo
             their number: `[[], [{class_path: Blur, init_args: {sigma: 1}}]]` blurs those of every second one.
         skewed: Column that they change.
+        holds: Which part of the net a party holds, such as [null, {class_path: Width, init_args: {width: 0.5}}]; party
+            i has part i modulo their number, and null is all of it.
     """
 
     source: Source
@@ -77,12 +80,14 @@ class Split(Population):
     quality: str = "keep"
     skew: tuple[tuple[Distortion, ...], ...] = ()
     skewed: str = "image"
+    holds: tuple[SubModel | None, ...] = ()
 
     simulated: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "learners", tuple(self.learners))
         object.__setattr__(self, "skew", tuple(tuple(each) for each in self.skew))
+        object.__setattr__(self, "holds", tuple(self.holds))
         check_quality("Split.quality", self.quality)
         require(bool(self.learners), "Split.learners", [], "give at least one learner")
         require(self.name.count("{}") == 1, "Split.name", self.name, "must contain {} once, for the party's number")
@@ -96,6 +101,7 @@ class Split(Population):
                 self.learners[index % len(self.learners)],
                 val_fraction=self.val_fraction,
                 quality=self.quality,
+                holds=self.holds[index % len(self.holds)] if self.holds else None,
             )
             for index, shard in enumerate(self.source.split(self.partition))
         ]

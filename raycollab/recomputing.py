@@ -6,12 +6,12 @@ from typing import Any
 
 from raycollab.aggregation import Mean, Node, add_up, total_of
 from raycollab.checkpoint import RunFolder, load_state
+from raycollab.common import first_vectors
 from raycollab.determinism import fixed_threads
 from raycollab.digests import digest_of
 from raycollab.errors import RaycollabError, UpdateError
 from raycollab.evaluation import merged
 from raycollab.experiment import Experiment
-from raycollab.first_vectors import first_vectors
 from raycollab.ledger import Finding, update_of
 from raycollab.runtime.session import build_model
 from raycollab.spec import PARAMS

@@ -20,6 +20,7 @@ from raycollab.report import (
     compared,
     comparison,
     forgetting_line,
+    grown,
     modality_report,
     spread,
     unevenness,
@@ -83,7 +84,7 @@ class Result:
 
     def report(self) -> str:
         """The classification report on the shared set, or the metrics of other tasks; then how far agents are apart."""
-        return full_report(self.statistics, self.agents, self.primary, self.history)
+        return full_report(self.statistics, self.agents, self.primary, self.history, self.changes)
 
     def comparison(self, alone: "Result | None" = None) -> str:
         """Each agent by the common model, by one of its own, and alone; the worst of each is named.
@@ -144,10 +145,12 @@ def full_report(
     agents: Sequence[Mapping[str, Any]],
     primary: tuple[str, bool],
     history: Sequence[Mapping[str, Any]] = (),
+    changes: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """Text on the shared set, what was forgotten, and the worst and the best agent on its own rows and test set."""
     lines = [line for split in SPLITS for each in (spread, unevenness) if (line := each(agents, primary, split))]
     lines += [line] if (line := forgetting_line(history, primary)) else []
+    lines += grown(changes)
     modalities = modality_report(statistics, agents)
     more = [*([modalities, ""] if modalities else []), *lines]
     return "\n".join([statistics_report(statistics), *(["", *more] if more else [])]).rstrip("\n")

@@ -6,10 +6,10 @@ of the driver's vectors: its Coverage says which.
 
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from math import prod
+from math import isclose, prod
 
 import torch
 from torch import Tensor
@@ -56,6 +56,14 @@ class Segments:
         for start, stop in self.ranges:
             total[start:stop] += local[offset : offset + stop - start]
             offset += stop - start
+
+    def put(self, vector: Tensor, local: Tensor) -> Tensor:
+        """A global vector with local elements in their places, in new memory."""
+        vector, offset = vector.clone(), 0
+        for start, stop in self.ranges:
+            vector[start:stop] = local[offset : offset + stop - start]
+            offset += stop - start
+        return vector
 
     def within(self, group: "Segments") -> tuple["Segments", "Segments"]:
         """What the local vector holds of a group of global elements.
@@ -116,15 +124,23 @@ class Coverage:
         """Whether that is all of it."""
         return self.params.full and self.buffers.full
 
+    def take(self, vectors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Pick the local elements out of global vectors."""
+        return {name: self.of(name).take(vector) for name, vector in vectors.items()}
+
 
 @dataclass(frozen=True)
 class Entry:
-    """A named tensor's place in a vector."""
+    """A named tensor's place in a vector.
+
+    `scale` is what a net multiplies an adapter by: the same factors mean the same only at one scale.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
     offset: int
+    scale: float = 1.0
 
     @property
     def size(self) -> int:
@@ -203,6 +219,11 @@ def fits(shape: tuple[int, ...], whole: tuple[int, ...], slices: bool) -> bool:
     return len(shape) == len(whole) and all(size <= most for size, most in zip(shape, whole, strict=True))
 
 
+def leading(tensor: Tensor, shape: Sequence[int]) -> Tensor:
+    """A tensor's first rows, columns, ...: a view of this shape."""
+    return tensor[tuple(slice(0, size) for size in shape)]
+
+
 def _locate(whole: tuple[Entry, ...], part: tuple[Entry, ...], size: int, slices: bool) -> Segments:
     places = {entry.name: entry for entry in whole}
     ranges: list[tuple[int, int]] = []
@@ -213,6 +234,11 @@ def _locate(whole: tuple[Entry, ...], part: tuple[Entry, ...], size: int, slices
             raise ModelError(
                 f"exchanged parameter {entry.name!r} has shape {entry.shape}, the driver's model has {expected}"
                 + ("; with Exchange(slices=True) an agent's tensor can be smaller, never larger" if slices else "")
+            )
+        if not isclose(entry.scale, place.scale):
+            raise ModelError(
+                f"adapter {entry.name!r} is scaled by {entry.scale:g}, the driver's by {place.scale:g}: where ranks "
+                f"differ, LoRA.alpha must be in proportion to the rank, as with None (stabilised: to its root)"
             )
         ranges += _leading(entry.shape, place)
     return Segments(size, _joined(ranges)) if ranges or size else Segments.all(0)

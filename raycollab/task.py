@@ -4,14 +4,15 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Protocol
+from dataclasses import asdict, dataclass, is_dataclass, replace
+from typing import Any, ClassVar, Protocol, Self
 
 import torch
 from torch import Tensor, nn
 
 from raycollab.errors import ModelError, RoundStopped, TaskMismatchError
 from raycollab.metrics import Statistics
+from raycollab.models.base import Model
 from raycollab.params import FlatModel
 from raycollab.settings import Settings
 from raycollab.spec import ParamSpec, fits
@@ -85,6 +86,18 @@ class Task(Settings, ABC):
     @abstractmethod
     def fingerprint(self, spec: ParamSpec) -> Fingerprint:
         """Loss, metrics and exchanged names."""
+
+    def with_net(self, change: Callable[[Model], Model]) -> Self:
+        """The same task with another net.
+
+        Args:
+            change: Makes it of the one that there is.
+        Raises: ModelError if the task has not one net.
+        """
+        net = getattr(self, "net", None)
+        if not isinstance(net, Model) or not is_dataclass(self):
+            raise ModelError(f"{type(self).__name__} has not one net that could be another; give the agent a task=")
+        return replace(self, net=change(net))
 
     def features(self, model: nn.Module, batch: Batch) -> Tensor:
         """What the model makes of each example before its last layer, for rules that compare representations: [b, f].
@@ -213,6 +226,8 @@ class Problem:
         """
         done = 0
         epoch = 0
+        if not self.shard.num_examples("train"):  # all its rows wait for a model with more outputs
+            return
         drop_last = drop_last and self.shard.num_examples("train") >= batch_size
         while epoch < epochs if steps is None else done < steps:
             seed = round.seed_for("batches", self.agent, epoch)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from raycollab.spec import PARAMS
 from raycollab.task import Problem
-from raycollab.types import EPSILON, LAST, PARTY_EPSILON, AgentReport, Assignment, Round, State, Update
+from raycollab.types import ASKS, EPSILON, LABELS, LAST, PARTY_EPSILON, AgentReport, Assignment, Round, State, Update
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Turn:
         """Where it starts [d]."""
         return self.round.vectors[PARAMS]
 
-    def report(self, update: Update, norm: float, examples: int, remembers: bool) -> AgentReport:
+    def report(self, update: Update, norm: float, examples: int, remembers: bool, form: int = 0) -> AgentReport:
         """What the agent reports of it.
 
         Args:
@@ -43,6 +43,7 @@ class Turn:
             norm: Of its delta.
             examples: It has, if the update does not say how many were counted.
             remembers: Whether it keeps private state of the round.
+            form: Of the model that it used.
         """
         return AgentReport(
             agent=update.agent,
@@ -59,4 +60,7 @@ class Turn:
             last=bool(update.scalars.get(LAST, 0.0)),
             drift=update.scalars.get("drift", float("nan")),
             changes=update.changes,
+            form=form,
+            labels=int(update.scalars.get(LABELS, 0)),
+            asks=bool(update.scalars.get(ASKS, 0.0)),
         )

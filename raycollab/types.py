@@ -1,7 +1,6 @@
 """The words that cross every boundary: what is broadcast, what comes back, what is reported.
 
-`[d]` is the vector of exchanged parameters, `[b]` the vector of exchanged float buffers. `delta = new - old`, so
-adding it is a step forward.
+`[d]` is the vector of exchanged parameters, `[b]` that of exchanged float buffers; `delta = new - old`.
 """
 
 from collections.abc import Mapping
@@ -20,8 +19,10 @@ State = Any  # a tree of tensors and plain values; see raycollab.tree
 EPSILON = "epsilon"  # a scalar of an update: what its agent has told so far of any single one of its examples
 PARTY_EPSILON = "party_epsilon"  # a scalar of an update: what its agent has told so far of itself as a whole
 RULE_EPSILON = "rule_epsilon"  # a scalar of an aggregate: what the rule has told so far of any single party
+LABELS, ASKS = "labels", "asks"  # of an update: one more than its agent's largest label, 1 for a larger model
 LAST = "last"  # a scalar of an update: 1 if its agent's privacy budget does not suffice for another round
 SCORE = "score"  # a scalar of the round: the newest primary metric on the shared set, such that higher is better
+KEPT = "kept"  # a scalar of an aggregate: the share of elements that pruning leaves, in rounds that prune
 WEIGHT_OF = "weight/"  # before an agent's name: a scalar of the aggregate of a rule that chose its weight
 WORTH_OF = "contribution/"  # in the same way: what its update was worth in this round
 STANDING_OF = "standing/"  # the mean of that over its rounds
@@ -46,6 +47,7 @@ class Round:
         fingerprint: The task that every party approved.
         agents: Who takes part, in order: the peers that masks are agreed with.
         ledger: Hash of the newest round in the ledger; empty if none is kept.
+        form: Which form of a model that grows is in use.
     """
 
     index: int
@@ -57,6 +59,7 @@ class Round:
     attempt: int = 0
     agents: tuple[str, ...] = ()
     ledger: str = ""
+    form: int = 0
 
     def seed_for(self, *address: int | str) -> int:
         """Seed of this round at an address, the same in every attempt."""
@@ -107,15 +110,13 @@ class Update:
 
 @dataclass(frozen=True)
 class Change:
-    """What an agent changed of itself in answer to its data, or took back: words and numbers, no data.
+    """What an agent changed of itself in answer to its data, or what became of the common model: no data.
 
     Args:
         action: What it is called, such as "Branch".
         outcome: "taken", "ended" or "rolled back".
-        cause: Why, in words.
-        detail: What is different now, in words.
-        before: The agent's mean loss on its newest examples, as the round began.
-        after: The same at the end of the round.
+        cause, detail: Why, and what is different now, in words.
+        before, after: The agent's mean loss on its newest examples as the round began and ended; or the model's score.
     """
 
     action: str
@@ -163,7 +164,7 @@ class Receipt:
         num_bytes: Of its vectors.
         weight: That it asks for.
         clipped: Whether the party's transforms made the delta shorter.
-        epsilon: Privacy that the party has spent so far, if its update says so.
+        epsilon: Privacy that the party has spent so far, if it counts that: on one of its examples, or on itself.
         base_version: The version that it started from.
         attempt: At the round.
         after: Hash of the ledger's newest round when it started.
@@ -208,6 +209,9 @@ class AgentReport:
     last: bool = False  # its privacy budget does not suffice for another round
     drift: float = float("nan")  # its strongest sign of changed data: above 1 is an alarm; nan where nobody watches
     changes: tuple[Change, ...] = ()
+    form: int = 0  # of the model
+    labels: int = 0  # LABELS of its update
+    asks: bool = False  # ASKS of it
 
 
 @dataclass(frozen=True)
@@ -291,3 +295,5 @@ class RoundReport:
     retried: tuple[Failure, ...] = ()  # of attempts that missed their quorum, and were done again
     notes: tuple[str, ...] = ()  # what went wrong without costing an agent the round
     stop_reason: str = ""
+    changes: tuple[Change, ...] = ()  # of the common model
+    told: dict[str, float] = field(default_factory=dict)  # what the rule says of the round, by name

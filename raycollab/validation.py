@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from raycollab.aggregation import OF_ROUND
 from raycollab.data import Source
 from raycollab.errors import DataError
 from raycollab.params import FlatModel
@@ -149,17 +150,23 @@ class ValidationLoss:
         return {PARAMS: vectors[PARAMS] + change[DELTA], BUFFERS: buffers}
 
 
+def told(aggregate: Update) -> dict[str, float]:
+    """What the rule says of a round as a whole, by name."""
+    said = aggregate.scalars.items()
+    return {name.removeprefix(OF_ROUND): value for name, value in said if name.startswith(OF_ROUND)}
+
+
 def weighed(reports: Sequence[AgentReport], aggregate: Update) -> tuple[AgentReport, ...]:
     """The agents' reports with the weights that the rule chose, and what it has told of each party, if it did."""
-    told = aggregate.scalars
+    said = aggregate.scalars
     return tuple(
         replace(
             row,
-            weight=told.get(f"{WEIGHT_OF}{row.agent}", row.weight),
-            party_epsilon=told.get(RULE_EPSILON, row.party_epsilon),
-            contribution=told.get(f"{WORTH_OF}{row.agent}", row.contribution),
-            standing=told.get(f"{STANDING_OF}{row.agent}", row.standing),
-            alike=told.get(f"{ALIKE_OF}{row.agent}", row.alike),
+            weight=said.get(f"{WEIGHT_OF}{row.agent}", row.weight),
+            party_epsilon=said.get(RULE_EPSILON, row.party_epsilon),
+            contribution=said.get(f"{WORTH_OF}{row.agent}", row.contribution),
+            standing=said.get(f"{STANDING_OF}{row.agent}", row.standing),
+            alike=said.get(f"{ALIKE_OF}{row.agent}", row.alike),
         )
         for row in reports
     )

@@ -18,6 +18,7 @@ from .contracts.rows import exported
 KINDS = {
     "tasks": rc.Task,
     "models": rc.models.Model,
+    "submodels": rc.models.SubModel,
     "fusions": rc.fusion.Fusion,
     "adapters": rc.models.Adapter,
     "augmentations": rc.tasks.Augmentation,
@@ -33,6 +34,7 @@ KINDS = {
     "episodes": rc.Episodes,
     "detectors": rc.adapt.Detector,
     "actions": rc.adapt.Action,
+    "growth": rc.growth.When,
     "at-test": rc.adapt.AtTest,
     "transforms": rc.Transform,
     "accountants": rc.privacy.Accountant,
@@ -44,7 +46,7 @@ KINDS = {
 ONLY_IN_PYTHON = {rc.data.Arrays}
 # some cite one
 NO_PAPERS = {"tasks", "models", "populations", "sources", "tokenizers", "distortions", "partitions", "durations"}
-NO_PAPERS |= {"schedules", "augmentations", "episodes"}
+NO_PAPERS |= {"schedules", "augmentations", "episodes", "growth"}
 # On purpose: a library's optimizers, a factor, a count, a format of numbers, what everybody does; no paper to cite.
 NO_SOURCE = {"BFloat16", "Concatenation", "ModalityCounts", "Optimizer", "PerGroup", "Reweight", "RoundRobin", "Scale"}
 NO_SOURCE |= {"Sparse"}

@@ -16,7 +16,7 @@ import raycollab as rc
 from raycollab.cli import main
 from raycollab.deploy import save_model
 from raycollab.errors import ConfigError, ModelError, RunFolderError
-from raycollab.models import GPT, IA3, MLP, Adapted, Compiled, Headed, LoRA, Module, Transformers, save_adapters
+from raycollab.models import GPT, IA3, MLP, Adapted, Compiled, Headed, LoRA, Module, Transformers, Width, save_adapters
 from raycollab.onnx_export import export_onnx
 from raycollab.storage import Storage
 
@@ -69,6 +69,21 @@ def test_safetensors_is_loaded_again(plain, tmp_path):
     assert "trained by 2 agents in 2 rounds" in (tmp_path / "out" / "README.md").read_text()
 
 
+def test_a_narrower_net_is_cut_out(plain, tmp_path, capsys):
+    """Half of 16 hidden features: the first ones of the whole, by Python and by the command."""
+    done = rc.export(plain, str(tmp_path / "out"), holds=Width(0.5))
+    assert main(["export", plain, "--out", str(tmp_path / "too"), "--width", "0.5"]) == 0
+    assert "safetensors written to" in capsys.readouterr().out
+    whole = rc.load(plain).module
+    for folder in (done.folder, str(tmp_path / "too")):
+        module = rc.load(folder).module
+        assert module[1].weight.shape == (8, 64)
+        assert torch.equal(module[1].weight, whole[1].weight[:8])
+        assert torch.equal(module[3].weight, whole[3].weight[:, :8])
+    assert main(["export", plain, "--out", str(tmp_path / "no"), "--width", "1.5"]) == 2
+    assert "Width.width=1.5: must be in (0, 1]" in capsys.readouterr().err
+
+
 def test_merged_needs_no_adapters_any_more(adapted, tmp_path):
     done = rc.export(adapted, str(tmp_path / "out"))
     config = json.loads((tmp_path / "out" / "config.json").read_text())
@@ -94,11 +109,22 @@ def test_separate_is_what_peft_reads(adapted, tmp_path):
 
 
 @needs_peft
+def test_two_adapters_cannot_be_written_alone(tmp_path):
+    net = Adapted(Adapted(MLP(4, 3, (5,)), LoRA(("1",), rank=2)), LoRA(("3",), rank=3))
+    with pytest.raises(ModelError, match="cannot be written alone: that of 1 is another one than 3's; export them m"):
+        save_adapters(net.build(), str(tmp_path), base="")
+
+
+@needs_peft
 @pytest.mark.parametrize(
     ("net", "adapter", "message"),
     [
-        (Module(lambda: Bare()), LoRA(("layer",), also=("scale",)), "scale belongs to no layer"),
-        (Module(lambda: Bare()), LoRA(("inner.layer",), also=("inner.scale",)), r"inner\.layer\.lora_A.* is inside"),
+        (Module(lambda: Bare()), LoRA(("layer",), rank=2, also=("scale",)), "scale belongs to no layer"),
+        (
+            Module(lambda: Bare()),
+            LoRA(("inner.layer",), rank=2, also=("inner.scale",)),
+            r"inner\.layer\.lora_A.* is inside",
+        ),
         (
             GPT(11, num_layers=1, num_heads=2, width=8, context=6),
             LoRA(("c_attn",), also=("wte.*",)),

@@ -26,3 +26,14 @@ def test_exact_scores_are_named():
         "scores on validation rows are exact, and outside epsilon: set Agent.val_fraction=0 where those rows are to be "
         "protected, too: b"
     )
+
+
+def test_what_agents_tell_of_their_labels_is_named_beside_noise():
+    growths = [rc.Growth((rc.models.MLP(4, 2),), when) for when in (rc.growth.NewClasses(), rc.growth.AtRounds((3,)))]
+    told = [exposures(rc.chain(rc.Mean()), {"a": PRIVATE}, [], growth)[1:] for growth in growths]
+    assert told[0] == [
+        "with Growth.when=NewClasses agents tell the largest label that they hold, outside epsilon: set "
+        "Growth.when=AtRounds(...) where that is to be protected, too"
+    ]
+    assert told[1] == []
+    assert exposures(rc.chain(rc.Mean()), {"a": rc.SGD()}, [], growths[0]) == []

@@ -1,6 +1,8 @@
+import pytest
 import torch
 from torch import nn
 
+from raycollab.errors import UpdateError
 from raycollab.memory import Memory
 from raycollab.params import Exchange, FlatModel
 
@@ -24,3 +26,16 @@ def test_what_lies_in_scratch_is_copied():
     kept = memory.own({"in": model.flats[0], "out": outside})
     assert kept["out"] is outside
     assert kept["in"].data_ptr() != model.flats[0].data_ptr()
+
+
+def test_the_form_is_remembered_with_what_there_is():
+    memory = Memory(FlatModel(nn.Linear(2, 1), Exchange()))
+    may = {"who": "agent 'a': SGD", "may": True}
+    assert not memory.remember(1, 0, {"learner": {}}, form=1, **may)
+    assert memory.states == {}
+    assert memory.remember(2, 0, {"learner": {"steps": 3}}, form=1, **may)
+    assert memory.state(2) == {"learner": {"steps": 3}, "form": 1}
+    assert memory.remember(3, 2, {"learner": {"steps": 4}}, form=0, **may)
+    assert memory.state(3) == {"learner": {"steps": 4}}
+    with pytest.raises(UpdateError, match="agent 'a': SGD returns state, but says remembers=False"):
+        memory.remember(4, 3, {"learner": {"steps": 5}}, form=0, who="agent 'a': SGD", may=False)

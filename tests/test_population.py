@@ -5,6 +5,7 @@ from raycollab.agent import Agent
 from raycollab.data import IID, Arrays, Blur, Digits, Distorted, Noise, Part
 from raycollab.errors import ConfigError
 from raycollab.learners import SGD
+from raycollab.models import Width
 from raycollab.population import Parties, Split
 
 DATA = Digits("train")
@@ -76,3 +77,12 @@ def test_feature_skew_by_party():
     ]
     assert {each.quality for each in agents} == {"down-weight"}
     assert Split(DATA, IID(4), [SGD()], skew=skew) == Split(DATA, IID(4), (SGD(),), skew=((), tuple(skew[1])))
+
+
+def test_parts_of_the_net_by_party():
+    """Party i holds part i modulo their number."""
+    agents = Split(DATA, IID(4), [SGD()], holds=[None, Width(0.5), Width(0.25)]).agents()
+    assert [each.holds for each in agents] == [None, Width(0.5), Width(0.25), None]
+    assert {each.holds for each in Split(DATA, IID(4), [SGD()]).agents()} == {None}
+    with pytest.raises(ConfigError, match=r"Agent\('party-1'\).holds=0.5: must be a part of a net such as"):
+        Split(DATA, IID(4), [SGD()], holds=[None, 0.5]).agents()

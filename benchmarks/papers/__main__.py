@@ -31,10 +31,13 @@ PAPERS = (
     "omniglot",
     "drift",
     "split_mnist",
+    "growing",
     "tent_digits",
     "digits_seen_and_heard",
     "products",
     "personal_cifar",
+    "capacities",
+    "lora_ranks",
 )
 
 

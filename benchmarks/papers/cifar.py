@@ -13,14 +13,12 @@ TEST = rc.data.Parquet("cifar10_test.parquet", images=COLOURS, normalize=STATIST
 
 
 @dataclass(frozen=True)
-class HalfSize(rc.models.Model):
+class HalfSize(rc.models.Wrapper):
     """Another model, of images whose sides are half as long: each pixel is the mean of four."""
 
-    net: rc.models.Model
-
-    def build(self) -> nn.Module:
-        """Make the module."""
-        return nn.Sequential(nn.AvgPool2d(2), self.net.build())
+    def changed(self, module: nn.Module) -> nn.Module:
+        """Put the means in front."""
+        return nn.Sequential(nn.AvgPool2d(2), module)
 
 
 NET = HalfSize(rc.models.CNN(10, in_channels=3, size=16, channels=(16, 32), hidden=64))

@@ -13,6 +13,7 @@ from raycollab.adapt.buffer import Buffer
 from raycollab.adapt.by_group import ByGroup
 from raycollab.adapt.detector import Detector, Verdict
 from raycollab.adapt.ewc import EWC
+from raycollab.adapt.grow import Grow
 from raycollab.adapt.keeping import Keeping
 from raycollab.adapt.kolmogorov_smirnov import KolmogorovSmirnov
 from raycollab.adapt.lwf import LwF
@@ -45,6 +46,7 @@ __all__ = [
     "Buffer",
     "ByGroup",
     "Detector",
+    "Grow",
     "Keeping",
     "KolmogorovSmirnov",
     "LwF",

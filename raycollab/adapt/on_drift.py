@@ -93,6 +93,9 @@ class OnDrift(LearnerWrapper):
 
     def update(self, problem: Problem, params: Tensor, state: State, round: Round) -> tuple[Update, State]:
         """Take back, look, act, learn."""
+        if not problem.shard.num_examples("train"):  # all its rows wait for a model with more outputs
+            update, state = self._learned(state, problem, params, round)
+            return replace(update, scalars={**update.scalars, DRIFT: 0.0}), state
         newest = next(iter(problem.shard.batches("train", self.window, seed=round.seed_for("window", problem.agent))))
         vectors = {PARAMS: params, BUFFERS: round.vectors.get(BUFFERS)}
         changes: list[Change] = []

@@ -2,7 +2,7 @@
 
 from raycollab.aggregation.adaptive_clip import AdaptiveClip
 from raycollab.aggregation.agnostic import AgnosticFL
-from raycollab.aggregation.base import Aggregator
+from raycollab.aggregation.base import OF_ROUND, Aggregator
 from raycollab.aggregation.bucketing import Bucketing
 from raycollab.aggregation.bulyan import Bulyan
 from raycollab.aggregation.centered_clip import CenteredClip
@@ -18,6 +18,7 @@ from raycollab.aggregation.fisher_mean import FisherMean
 from raycollab.aggregation.geometric_median import GeometricMedian
 from raycollab.aggregation.krum import Krum
 from raycollab.aggregation.learned_weights import LearnedWeights
+from raycollab.aggregation.lora_product import LoRAProduct
 from raycollab.aggregation.mean import Mean
 from raycollab.aggregation.median import Median
 from raycollab.aggregation.norm_bound import NormBound
@@ -43,6 +44,7 @@ from raycollab.aggregation.wrapper import Wrapper
 
 __all__ = [
     "CLUSTER",
+    "OF_ROUND",
     "AdaptiveClip",
     "AgentSide",
     "Aggregator",
@@ -64,6 +66,7 @@ __all__ = [
     "Identity",
     "Krum",
     "LearnedWeights",
+    "LoRAProduct",
     "MadeIn",
     "Mean",
     "Median",

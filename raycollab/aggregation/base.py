@@ -19,6 +19,8 @@ from raycollab.data import Source
 from raycollab.spec import Coverage, ParamSpec
 from raycollab.types import Round, State, Step, Update
 
+OF_ROUND = "round/"  # before a name: a scalar of the aggregate that belongs in the round's row of rounds.parquet
+
 
 class Aggregator(Step, ABC):
     """A rule that turns the total of all partials into one update.
@@ -33,6 +35,8 @@ class Aggregator(Step, ABC):
         hides_updates: Whether loss and norm of an update stay with its agent, and only means over all are told.
         several: Whether it merges several common models, as learners that ask for `models` need. Nothing may stand
             right of it in a chain then: transforms change "delta" alone, the first model's.
+        remakes: Whether it makes other parameters of the same model, of which a delta is no direction: nothing may
+            stand right of it in a chain, and all agents of a round start from one version.
         formula: What it computes, in one line of plain text.
     """
 
@@ -42,6 +46,7 @@ class Aggregator(Step, ABC):
     maskable: ClassVar[bool] = False
     hides_updates: ClassVar[bool] = False
     several: ClassVar[bool] = False
+    remakes: ClassVar[bool] = False
     formula: ClassVar[str] = ""
 
     @property

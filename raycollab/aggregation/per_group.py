@@ -8,14 +8,15 @@ from typing import Self, cast
 import torch
 from torch import Tensor
 
-from raycollab.aggregation.base import Aggregator
+from raycollab.aggregation.base import OF_ROUND, Aggregator
 from raycollab.aggregation.partial import Partial
+from raycollab.aggregation.parts import part_of, within
 from raycollab.aggregation.private_mean import PrivateMean
 from raycollab.aggregation.product import Product
 from raycollab.errors import ConfigError, ModelError, UpdateError
 from raycollab.rng import derive_seed
 from raycollab.settings import require
-from raycollab.spec import Coverage, Entry, ParamSpec, Segments
+from raycollab.spec import Coverage, Entry, ParamSpec
 from raycollab.types import Round, State, Update
 
 
@@ -77,6 +78,11 @@ class PerGroup(Aggregator):
         return all(rule.takes_discounts for rule in self.rules.values())
 
     @property
+    def remakes(self) -> bool:  # type: ignore[override]
+        """Whether one of the rules does."""
+        return any(rule.remakes for rule in self.rules.values())
+
+    @property
     def laws(self) -> frozenset[str]:
         """Those that all rules hold."""
         return frozenset.intersection(*(rule.laws for rule in self.rules.values()))
@@ -89,7 +95,7 @@ class PerGroup(Aggregator):
     def check_coverage(self, coverage: Coverage) -> None:
         """As each rule does for what the agent holds of its group, if that is anything."""
         for name, rule in self.rules.items():
-            here, there = _within(coverage, self.places[name])
+            here, there = within(coverage, self.places[name])
             if here.params.ranges or here.buffers.ranges:
                 rule.check_coverage(there)
 
@@ -147,7 +153,7 @@ class PerGroup(Aggregator):
         """A partial for each group that the agent holds something of."""
         total = Product.of(update)
         for name, rule in self.rules.items():
-            part = _part(update, self.places[name])
+            part = part_of(update, self.places[name])
             if part is not None:
                 total.parts[name] = rule.collect(part, self._round(name, round))
         return total
@@ -168,16 +174,18 @@ class PerGroup(Aggregator):
         self.check(total)
         parts = cast(Product, total).parts
         vectors: dict[str, Tensor] = {}
+        told: dict[str, float] = {}
         after = dict(state)
         for name in (name for name in self.rules if name in parts):
             rule, place = self.rules[name], self.places[name]
             merged, after[name] = rule.update(
                 parts[name], state[name], place.params.take(params), seed=derive_seed(seed, name)
             )
+            told |= {key: value for key, value in merged.scalars.items() if key.startswith(OF_ROUND)}
             for kind, vector in merged.vectors.items():
                 whole = vectors.setdefault(kind, torch.zeros(place.of(kind).size))
                 place.of(kind).add_into(whole, vector)
-        return Update("", float(total.count), vectors), after
+        return Update("", float(total.count), vectors, told), after
 
 
 @dataclass(frozen=True)
@@ -207,26 +215,3 @@ def _packed(entries: list[Entry]) -> tuple[Entry, ...]:
 
 def _told(group: str, name: str) -> str:
     return f"{group}: {name}"
-
-
-def _part(update: Update, place: Coverage) -> Update | None:
-    """What an update holds of a group; None if that is nothing."""
-    if update.coverage is None:
-        return replace(update, vectors={name: place.of(name).take(vector) for name, vector in update.vectors.items()})
-    here, there = _within(update.coverage, place)
-    if not here.params.ranges and not here.buffers.ranges:
-        return None
-    vectors = {name: here.of(name).take(vector) for name, vector in update.vectors.items()}
-    return replace(update, vectors=vectors, coverage=None if there.full else there)
-
-
-def _within(held: Coverage, place: Coverage) -> tuple[Coverage, Coverage]:
-    """Where what is held of a group stands among what is held, and among the group."""
-    params, in_params = held.params.within(place.params)
-    buffers, in_buffers = held.buffers.within(place.buffers)
-    return Coverage(params, buffers), Coverage(_whole_if_empty(in_params), _whole_if_empty(in_buffers))
-
-
-def _whole_if_empty(held: Segments) -> Segments:
-    """Of a group without any elements there is nothing to leave out."""
-    return held if held.size else Segments.all(0)

@@ -64,6 +64,11 @@ class Wrapper(Aggregator):
         """As the rule does."""
         return self.rule.several
 
+    @property
+    def remakes(self) -> bool:  # type: ignore[override]
+        """As the rule does."""
+        return self.rule.remakes
+
     def check_agents(self, names: Sequence[str], arriving: int) -> None:
         """As the rule does."""
         self.rule.check_agents(names, arriving)

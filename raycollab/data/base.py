@@ -236,6 +236,12 @@ class Shard:
             split: {key: column.to(device) for key, column in held.items()} for split, held in splits.items()
         }
 
+    def where(self, rows: torch.Tensor) -> "Shard":
+        """The same shard with some of its training rows only, perhaps none: bool [n]."""
+        some = object.__new__(Shard)
+        some._splits = {**self._splits, "train": {key: column[rows] for key, column in self.columns("train").items()}}
+        return some
+
     @property
     def modalities(self) -> tuple[str, ...]:
         """Names of the columns, without the label."""

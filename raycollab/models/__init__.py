@@ -9,6 +9,7 @@ from raycollab.models.compiled import Compiled
 from raycollab.models.consensus import CONSENSUS, WithConsensus
 from raycollab.models.context import CONTEXT, WithContext
 from raycollab.models.custom import Module
+from raycollab.models.early_exits import EarlyExits, WithExits
 from raycollab.models.frozen import Frozen
 from raycollab.models.gpt import GPT
 from raycollab.models.headed import Headed
@@ -16,17 +17,21 @@ from raycollab.models.log_mel import LogMel
 from raycollab.models.merging import merged_adapters, save_adapters
 from raycollab.models.mlp import MLP
 from raycollab.models.multimodal import Multimodal, MultimodalNet
+from raycollab.models.narrowed import Narrowed
+from raycollab.models.padded import Padded
 from raycollab.models.pretrained import Pretrained
 from raycollab.models.rates import RATE, WithRates, rate_name
 from raycollab.models.resnet import ResNet
 from raycollab.models.sequential import Sequential
 from raycollab.models.series import Series
+from raycollab.models.submodel import SubModel, UpTo, Width
 from raycollab.models.tabular import Tabular
 from raycollab.models.text_cnn import TextCNN
 from raycollab.models.torchvision import Torchvision
 from raycollab.models.transformers import Transformers
 from raycollab.models.two_towers import TwoTowers
 from raycollab.models.vit import MaskedAutoencoder, ViT
+from raycollab.models.without import Without
 from raycollab.models.wrapper import Wrapper
 
 __all__ = [
@@ -42,6 +47,7 @@ __all__ = [
     "Cast",
     "Checkpointed",
     "Compiled",
+    "EarlyExits",
     "Frozen",
     "Headed",
     "LoRA",
@@ -51,19 +57,26 @@ __all__ = [
     "Module",
     "Multimodal",
     "MultimodalNet",
+    "Narrowed",
+    "Padded",
     "Pretrained",
     "ResNet",
     "Sequential",
     "Series",
+    "SubModel",
     "Tabular",
     "TextCNN",
     "Torchvision",
     "Transformers",
     "TwoTowers",
+    "UpTo",
     "ViT",
+    "Width",
     "WithConsensus",
     "WithContext",
+    "WithExits",
     "WithRates",
+    "Without",
     "Wrapper",
     "merged_adapters",
     "rate_name",

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from fnmatch import fnmatchcase
 from importlib import import_module
 from importlib.util import find_spec
+from math import prod
 from typing import Any, ClassVar
 
 from torch import nn
@@ -22,6 +23,7 @@ from raycollab.spec import ADAPTER
 
 _CONV1D = "Conv1D"  # GPT-2's linear layer in transformers
 _OPAQUE = "NonDynamicallyQuantizableLinear"  # inside nn.MultiheadAttention, which takes its weight and never calls it
+_BASE = "base_layer"  # what peft calls the layer inside an adapted one
 _MAX_NAMES = 30
 
 
@@ -50,6 +52,10 @@ class Adapter(Settings, ABC):
     def config(self, targets: str) -> Any:
         """Peft's settings for the layers whose names a regular expression matches."""
 
+    def check_layers(self, layers: Mapping[str, nn.Module]) -> None:
+        """Raise ModelError if it does not fit into one of these layers, by name."""
+        del layers
+
 
 @dataclass(frozen=True)
 class LoRA(Adapter):
@@ -57,8 +63,9 @@ class LoRA(Adapter):
 
     Args:
         targets: Shell patterns over names of layers, or the ends of such: "query" is every layer of that name.
-        rank: Columns of B, rows of A.
-        alpha: The scale is alpha / rank; None takes 2 rank.
+        rank: Columns of B, rows of A; agents may have other ranks, with Exchange(slices=True), up to the experiment's.
+        alpha: The scale is alpha / rank; None takes 2 rank, so that the scale is 2 at every rank. Agents whose scale is
+            another one are refused: to them the same factors would mean another layer.
         dropout: On what A is given, in training.
         dora: The direction of W + scale B A, times a magnitude of its own for each output (DoRA).
         stabilised: The scale is alpha / sqrt(rank), so that it does not shrink as the rank grows (rsLoRA).
@@ -79,6 +86,17 @@ class LoRA(Adapter):
         require(self.rank >= 1, "LoRA.rank", self.rank, "must be >= 1")
         require(self.alpha is None or self.alpha > 0, "LoRA.alpha", self.alpha, "must be > 0, or null for 2 rank")
         require(0 <= self.dropout < 1, "LoRA.dropout", self.dropout, "must be in [0, 1)")
+
+    def check_layers(self, layers: Mapping[str, nn.Module]) -> None:
+        """No product has a higher rank than the layer's weight has rows or columns."""
+        weights: dict[str, Any] = {name: layer.weight for name, layer in layers.items()}
+        shapes = {name: (len(weight), prod(weight.shape[1:])) for name, weight in weights.items()}
+        name, shape = min(shapes.items(), key=lambda each: min(each[1]))
+        if self.rank > min(shape):
+            raise ModelError(
+                f"LoRA.rank={self.rank}: the weight of layer {name!r} is {shape[0]} x {shape[1]}: take a rank of at "
+                f"most {min(shape)}, or leave the layer out of targets={self.targets}"
+            )
 
     def config(self, targets: str) -> Any:
         """A LoraConfig."""
@@ -114,7 +132,8 @@ class Adapted(Wrapper):
     holds all weights. A layer's own parameters are called LAYER.base_layer.*, its adapters, which are float32 over any
     base, LAYER.*.raycollab_adapter.*; frozen BatchNorms normalize by their running statistics. `exchange: adapters`
     keeps what `also` names private to each agent. Layers with tied weights, such as GPT-2's embedding, and those with
-    groups are left alone: nothing can be merged into them.
+    groups are left alone: nothing can be merged into them. Around another Adapted it puts adapters into further layers:
+    some can be common, and others, which the exchange leaves out, a party's own.
 
     Args:
         net: The net itself, for example with pretrained weights.
@@ -123,6 +142,8 @@ class Adapted(Wrapper):
     """
 
     adapter: Adapter
+
+    narrowed = Model.narrowed  # refused: the weights under adapters do not travel, and a narrower net would have others
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -142,9 +163,11 @@ class Adapted(Wrapper):
             raise ModelError(
                 f"{kind}.also: {inside!r} is of a layer that targets={adapter.targets} adapts: name it once"
             )
+        adapter.check_layers({name: module.get_submodule(name) for name in names})
         config = adapter.config("|".join(map(re.escape, names)))
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="fan_in_fan_out is set to")  # and set right by peft
+            warnings.filterwarnings("ignore", message="Already found a `peft_config`")  # of another Adapted inside
             peft().inject_adapter_in_model(config, module, adapter_name=ADAPTER)
         for name, parameter in module.named_parameters():
             if ADAPTER in name:
@@ -180,13 +203,14 @@ def without_adapters(net: Any) -> Any:
 
 
 def _layers(module: nn.Module, fitting: tuple[type[nn.Module], ...]) -> Iterator[str]:
-    """Names of the layers that adapters fit and can be merged into: not those with groups, nor with tied weights."""
+    """Names of the layers that adapters fit and can be merged into: without one yet, groups or tied weights."""
     owners = Counter(id(parameter) for _, parameter in module.named_parameters(remove_duplicate=False))
     for name, layer in module.named_modules():
         kind = type(layer).__name__
         fits = kind != _OPAQUE and (isinstance(layer, fitting) or kind == _CONV1D)
         alone = all(owners[id(parameter)] == 1 for parameter in layer.parameters(recurse=False))
-        if name and fits and alone and getattr(layer, "groups", 1) == 1:
+        inside = ADAPTER in name or name.endswith(f".{_BASE}")  # of a layer that has an adapter already
+        if name and fits and alone and getattr(layer, "groups", 1) == 1 and not inside:
             yield name
 
 

@@ -1,10 +1,11 @@
 """A small convolutional net for images."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 from torch import nn
 
-from raycollab.models.base import Model
+from raycollab.models.base import Model, share_of
 from raycollab.settings import require
 
 
@@ -46,3 +47,8 @@ class CNN(Model):
         num_features = before * (self.size >> len(self.channels)) ** 2
         head = [nn.Flatten(), nn.Linear(num_features, self.hidden), nn.ReLU(), nn.Linear(self.hidden, self.num_outputs)]
         return nn.Sequential(*layers, *head)
+
+    def narrowed(self, width: float) -> Self:
+        """With fewer channels and a narrower hidden layer, which is given its channels one after another."""
+        channels = tuple(share_of(each, width) for each in self.channels)
+        return replace(self, channels=channels, hidden=share_of(self.hidden, width))

@@ -1,7 +1,8 @@
 """A trunk that parties share, and a head of each one's own."""
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 from torch import nn
 
@@ -31,3 +32,7 @@ class Headed(Model):
     def build(self) -> nn.Module:
         """Make the module; the trunk first, so that it begins the same under any head."""
         return nn.Sequential(OrderedDict(trunk=self.trunk.build(), head=self.head.build()))
+
+    def narrowed(self, width: float) -> Self:
+        """With narrower layers in trunk and head; the features between them stay as they are."""
+        return replace(self, trunk=self.trunk.narrowed(width), head=self.head.narrowed(width))

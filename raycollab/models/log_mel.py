@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -89,6 +90,11 @@ class LogMel(Model):
     def build(self) -> nn.Module:
         """Make the module."""
         return _LogMel(self)
+
+    def narrowed(self, width: float) -> Self:
+        """As it is: it has no layers."""
+        del width
+        return self
 
 
 def _mel(frequency: float) -> float:

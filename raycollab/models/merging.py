@@ -1,5 +1,6 @@
 """Adapters that were trained: added to the weights that they change, or written alone in peft's own form."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,12 @@ def save_adapters(module: nn.Module, folder: str, *, base: str) -> None:
     if not hasattr(module, "peft_config"):
         raise ModelError("adapters cannot be written alone: they are in a part of the net; export them merged")
     whole, kept = _trained(module)
+    targets = module.peft_config[ADAPTER].target_modules  # type: ignore[index, union-attr, operator]
+    layers = [name for name, layer in module.named_modules() if hasattr(layer, "get_base_layer")]
+    if others := [name for name in layers if not re.fullmatch(targets, name)]:
+        raise ModelError(
+            f"adapters cannot be written alone: that of {others[0]} is another one than {targets}'s; export them merged"
+        )
     tensors = {_PREFIX + name.replace(f".{ADAPTER}", ""): t.detach().cpu().contiguous() for name, t in kept.items()}
     config: Any = module.peft_config[ADAPTER]  # type: ignore[index, union-attr, operator]
     config.modules_to_save = [_PREFIX + owner for owner in whole] or None  # in full: peft looks at how names end

@@ -1,11 +1,12 @@
 """A multilayer perceptron."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Self
 
 from torch import nn
 
-from raycollab.models.base import Model
+from raycollab.models.base import Model, share_of
 from raycollab.settings import require
 
 
@@ -33,3 +34,7 @@ class MLP(Model):
         for before, after in pairwise(widths):
             layers += [nn.Linear(before, after), nn.ReLU()]
         return nn.Sequential(*layers, nn.Linear(widths[-1], self.num_outputs))
+
+    def narrowed(self, width: float) -> Self:
+        """With narrower hidden layers."""
+        return replace(self, hidden=tuple(share_of(each, width) for each in self.hidden))

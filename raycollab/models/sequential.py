@@ -1,6 +1,7 @@
 """Models one after another."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 from torch import nn
 
@@ -27,3 +28,7 @@ class Sequential(Model):
     def build(self) -> nn.Module:
         """Make the module."""
         return nn.Sequential(*(part.build() for part in self.parts))
+
+    def narrowed(self, width: float) -> Self:
+        """With narrower layers in each; what goes from one to the next stays as it is."""
+        return replace(self, parts=tuple(part.narrowed(width) for part in self.parts))

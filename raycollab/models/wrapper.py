@@ -1,8 +1,8 @@
 """A net that is built as another recipe says, and then changed."""
 
 from abc import abstractmethod
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 from torch import nn
 
@@ -36,3 +36,7 @@ class Wrapper(Model):
     @abstractmethod
     def changed(self, module: nn.Module) -> nn.Module:
         """The net in its new form; it may be changed in place."""
+
+    def narrowed(self, width: float) -> Self:
+        """Around the narrower net."""
+        return replace(self, net=self.net.narrowed(width))

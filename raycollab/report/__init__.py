@@ -2,7 +2,7 @@
 
 from raycollab.report.agents import DRIFTS, SPENT, agent_table, drifting, flag_drift
 from raycollab.report.card import model_card, private_note
-from raycollab.report.changes import changed
+from raycollab.report.changes import changed, grown
 from raycollab.report.classification import classification_report
 from raycollab.report.comparison import Compared, compared, comparison
 from raycollab.report.failures import first, listed, rejoined, start_error
@@ -30,6 +30,7 @@ __all__ = [
     "flag_drift",
     "forgetting_line",
     "gini",
+    "grown",
     "listed",
     "modality_grid",
     "modality_pictures",

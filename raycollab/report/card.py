@@ -18,6 +18,7 @@ def model_card(
     report: str,
     private: Sequence[str] = (),
     base: str = "",
+    num_nonzero: int | None = None,
 ) -> str:
     """Markdown: what the model does, who took part, how it scores.
 
@@ -31,15 +32,18 @@ def model_card(
         report: Longer text on the shared test set.
         private: Names of what was not exchanged.
         base: The model that it starts from, and its license; empty for fresh weights.
+        num_nonzero: Parameters among the exchanged that are not 0.
     """
     scores = "\n".join(f"| {metric} | {value:.4f} |" for metric, value in metrics.items())
     parties = "\n".join(f"| {card.agent} | {card.learner} | {card.summary} |" for card in cards)
     own = f"\n\n{private_note(private)}" if private else ""
     started = f" It starts from {base}." if base else ""
+    exchanged = f"{num_params:,} parameters"
+    exchanged += f", {num_nonzero:,} of them not 0," if num_nonzero not in (None, num_params) else ""
     examples = sum(card.examples for card in cards)
     return f"""# {name}
 
-{task}, trained by {len(cards)} agents in {rounds} rounds with raycollab. {num_params:,} parameters were exchanged; no
+{task}, trained by {len(cards)} agents in {rounds} rounds with raycollab. {exchanged} were exchanged; no
 agent's data left its host.{started}{own}
 
 ## On the shared test set

@@ -1,6 +1,7 @@
-"""What agents changed of themselves, as a person reads it."""
+"""What agents changed of themselves, and what became of the common model, as a person reads it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from raycollab.types import AgentReport
 
@@ -19,3 +20,12 @@ def changed(reports: Sequence[AgentReport]) -> list[str]:
         more = f" and {len(agents) - _MAX_NAMES} more" if len(agents) > _MAX_NAMES else ""
         lines.append(f"{names}{more}: {action} {outcome}: {agents[0][1]}")
     return lines
+
+
+def grown(changes: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A line for each step of a model that grows, from the rows of changes.parquet."""
+    return [
+        f"after round {row['round']}, {row['action']} {row['outcome']}: {row['cause']}: {row['detail']}"
+        for row in changes
+        if not row["agent"]
+    ]

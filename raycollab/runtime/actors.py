@@ -56,9 +56,9 @@ class HostActor:
         """See Host.answer."""
         return self._host.answer(messages)
 
-    def validate(self, vectors: Any, last_rounds: Any, index: int) -> Any:
+    def validate(self, vectors: Any, last_rounds: Any, index: int, form: int = 0) -> Any:
         """See Host.validate."""
-        return self._host.validate(vectors, last_rounds, index)
+        return self._host.validate(vectors, last_rounds, index, form)
 
     def judge(self, vectors: Any) -> Any:
         """See Judge.loss."""

@@ -55,6 +55,7 @@ class Host:
         self._stopped = (0, 0, 0)
         self._overdue: Callable[[], bool] = lambda: False
         self._held: dict[str, Any] = {}  # what is to be stored
+        self._form = 0  # of the model
         self._here: tuple[tuple[int, int, int], dict[str, Tensor]] | None = None  # a round's vectors on the device
 
     def open(self, offer: Offer, names: Collection[str] | None = None) -> list[AgentCard | Failure]:
@@ -69,15 +70,15 @@ class Host:
             return [self._open(agent) for name, agent in self._declared.items() if names is None or name in names]
 
     def _open(self, agent: Agent) -> AgentCard | Failure:
-        task = agent.task or self._session.task
+        task, spec = agent.task or self._session.task, self._offer.spec
         try:
-            model = self._model(task)
+            model, forms = self._model(task), self._session.forms(agent, self._model)
             start = self._session.start
-            handed = None if start is None else handed_on(model, start, agent.name)
-            live = LiveAgent(agent, task, model, self._session.chain, self._session.seed, handed)
+            handed = None if start is None else handed_on(forms.model(0), start, agent.name)
+            live = LiveAgent(agent, task, model, self._session.chain, self._session.seed, handed, forms)
             live.agree(self._offer)
-            coverage = self._offer.spec.coverage(model.spec)
-            self._aggregator.check_coverage(some_part(self._offer.spec) if agent.learner.withholds else coverage)
+            for covered in [some_part(spec)] if agent.learner.withholds else forms.coverages(spec):
+                self._aggregator.check_coverage(covered)
             self._sides.open(agent, self._aggregator, self._offer.run)
             card = live.open()
         except Exception as error:  # whatever a party's data or model raises is reported, and costs only this agent
@@ -93,7 +94,10 @@ class Host:
         elif name not in self._agents and name not in self._refused:
             self._open(self._declared[name])
             self._guests.append(name)
-        return self._agents.get(name)
+        live = self._agents.get(name)
+        if live is not None:
+            live.take_form(self._form)
+        return live
 
     def _see_off(self) -> None:
         """Close the agents that were opened for a round and are too many, and try those that failed anew next time."""
@@ -131,7 +135,7 @@ class Host:
         """
         started = time.perf_counter()
         self._overdue = stop
-        round = self._arrived(round)
+        self._form, round = round.form, self._arrived(round)
         reports: list[AgentReport] = []
         failures: list[Failure] = []
         total = PairwiseSum(present)
@@ -240,10 +244,10 @@ class Host:
         self._stopped = (index, attempt, version)
 
     def validate(
-        self, vectors: Mapping[str, Tensor], last_rounds: Mapping[str, int], index: int
+        self, vectors: Mapping[str, Tensor], last_rounds: Mapping[str, int], index: int, form: int = 0
     ) -> dict[str, OwnScores | Failure]:
-        """Score the vectors that a round ended with on the data that each of these agents has in it."""
-        outcomes: dict[str, OwnScores | Failure] = {}
+        """Score the vectors that a round ended with, in this form, on the data that each of these agents has in it."""
+        self._form, outcomes = form, dict[str, OwnScores | Failure]()
         here = {name: vector.to(self._device) for name, vector in vectors.items()}
         with fixed_threads(self._session.threads):
             for name, last_round in last_rounds.items():

@@ -42,6 +42,7 @@ def inspected(result: object, share: Share, present: Sequence[int], round: Round
 
     def check(node: Node, reports: Sequence[AgentReport]) -> None:
         _check_sum(node, reports, spec, who)
+        _check_forms(reports, round.form, who)
         if isinstance(node.partial, MaskedSum):
             node.partial.check(made_in, spec)
 
@@ -136,6 +137,16 @@ def _check_report(report: AgentReport, who: str) -> None:
             raise UpdateError(f"{who}: agent {report.agent!r} reports {field.name}={value!r}, which is no number")
     if not (math.isfinite(report.weight) and report.weight >= 0):
         raise UpdateError(f"{who}: agent {report.agent!r} has weight {report.weight!r}, not a finite number >= 0")
+
+
+def _check_forms(reports: Sequence[AgentReport], form: int, who: str) -> None:
+    for report in reports:
+        if not 0 <= report.form <= form:
+            known = "form 0 alone" if not form else f"forms 0 to {form}, of which each lies in the next"
+            raise UpdateError(
+                f"{who}: agent {report.agent!r} reports form {report.form} of the model, and the driver knows {known}; "
+                f"it is refused"
+            )
 
 
 def _check_vector(name: str, vector: Tensor | Cut, segments: Segments | None, spec: ParamSpec, who: str) -> None:

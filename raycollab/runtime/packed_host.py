@@ -45,9 +45,11 @@ class PackedHost:
             self._judge = Judge(self._session, self._device)
         return self._judge.loss(unpack(vectors))
 
-    def validate(self, vectors: Any, last_rounds: Mapping[str, int], index: int) -> dict[str, OwnScores | Failure]:
+    def validate(
+        self, vectors: Any, last_rounds: Mapping[str, int], index: int, form: int = 0
+    ) -> dict[str, OwnScores | Failure]:
         """See Host.validate."""
-        return self._host.validate(unpack(vectors, self._broadcast), last_rounds, index)
+        return self._host.validate(unpack(vectors, self._broadcast), last_rounds, index, form)
 
 
 def device(gpus: float) -> str:

@@ -225,9 +225,8 @@ class LocalPool(Pool):
         sent, _ = self._sent(round)
         outcomes: dict[str, OwnScores | Failure] = {}
         for place, names in self._layout.by_host(list(last_rounds)).items():
-            outcomes.update(
-                self._hosts[place].validate(sent.vectors, {name: last_rounds[name] for name in names}, round.index)
-            )
+            mine = {name: last_rounds[name] for name in names}
+            outcomes.update(self._hosts[place].validate(sent.vectors, mine, round.index, round.form))
         return outcomes
 
     def save(self, storage: Storage, last_rounds: Mapping[str, int]) -> Callable[[], list[Failure]]:

@@ -192,8 +192,9 @@ class RayPool(Pool):
         """Score on all hosts side by side."""
         sent, _ = self._sent(round)
         groups = self._layout.by_host(list(last_rounds))
+        of = round.index, round.form
         refs = {
-            host: self.hosts.handles[host].validate.remote(sent, {n: last_rounds[n] for n in names}, round.index)
+            host: self.hosts.handles[host].validate.remote(sent, {n: last_rounds[n] for n in names}, *of)
             for host, names in groups.items()
             if self.hosts.is_up(host)
         }

@@ -13,11 +13,13 @@ from raycollab.tasks.augmentation import (
 from raycollab.tasks.classification import Classification, ImageClassification
 from raycollab.tasks.contrastive import Contrastive
 from raycollab.tasks.detection import ObjectDetection, padded
+from raycollab.tasks.early_exiting import EarlyExiting
 from raycollab.tasks.language import CausalLM
 from raycollab.tasks.masked_autoencoding import MaskedAutoencoding
 from raycollab.tasks.masked_lm import MaskedLM
 from raycollab.tasks.multi_label import MultiLabel
 from raycollab.tasks.multimodal import Multimodal
+from raycollab.tasks.ordered_dropout import OrderedDropout
 from raycollab.tasks.regression import Regression
 from raycollab.tasks.sequence_to_sequence import SequenceToSequence
 from raycollab.tasks.series import SeriesClassification, SeriesRegression
@@ -34,6 +36,7 @@ __all__ = [
     "ColorJitter",
     "Contrastive",
     "Cutout",
+    "EarlyExiting",
     "GaussianBlur",
     "HorizontalFlip",
     "ImageClassification",
@@ -42,6 +45,7 @@ __all__ = [
     "MultiLabel",
     "Multimodal",
     "ObjectDetection",
+    "OrderedDropout",
     "RandomCrop",
     "Regression",
     "ResizedCrop",

@@ -1,5 +1,6 @@
 """Classification of examples into one of several classes."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -118,13 +119,17 @@ class Classification(OneNet):
         return self.scored(self.logits(model, batch), batch)
 
     def scored(self, logits: Tensor, batch: Batch) -> Statistics:
-        """The statistics of logits [b, num_classes]."""
+        """The statistics of logits [b, num_classes]. Labels without an output are wrong, and not in the loss."""
         labels = batch[self.label].long()
-        total = functional.cross_entropy(logits, labels, reduction="sum").item()
+        total, counted = functional.cross_entropy(logits, labels, reduction="sum").item(), len(labels)
+        if total == math.inf:  # labels that the net has no output for: see raycollab.models.Padded
+            there = logits.gather(1, labels.unsqueeze(1)).squeeze(1) != -math.inf
+            counted = int(there.sum())
+            total = functional.cross_entropy(logits[there], labels[there], reduction="sum").item()
         prediction = logits.argmax(1)
         confidence = logits.softmax(1).amax(1).nan_to_num().clamp(0, 1)  # NaN of a net that diverged shows in the loss
         parts = {
-            "loss": Average("loss", total, len(labels)),
+            "loss": Average("loss", total, counted),
             "confusion": Confusion.of(labels.cpu(), prediction.cpu(), self.num_classes),
             "calibration": CalibrationBins.of(confidence.cpu(), (prediction == labels).cpu()),
         }

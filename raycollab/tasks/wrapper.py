@@ -1,12 +1,13 @@
 """Tasks that do something beside another one."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 from torch import Tensor, nn
 
 from raycollab.metrics import Statistics
+from raycollab.models.base import Model
 from raycollab.settings import require
 from raycollab.spec import ParamSpec
 from raycollab.task import Fingerprint, Task
@@ -30,6 +31,10 @@ class TaskWrapper(Task):
         if name.startswith("_") or name == "task":  # what pickle looks for before there is a task
             raise AttributeError(name)
         return getattr(self.task, name)
+
+    def with_net(self, change: Callable[[Model], Model]) -> Self:
+        """Around the task with another net."""
+        return replace(self, task=self.task.with_net(change))
 
     @property
     def primary(self) -> tuple[str, bool]:  # type: ignore[override]

@@ -6,6 +6,7 @@ from raycollab.transforms.clip import ClipNorm
 from raycollab.transforms.momentum import Momentum
 from raycollab.transforms.noise import GaussianNoise
 from raycollab.transforms.noise_share import NoiseShare
+from raycollab.transforms.prune import Prune
 from raycollab.transforms.random_k import RandomK
 from raycollab.transforms.scale import Scale
 from raycollab.transforms.server_optimizer import ServerOptimizer
@@ -20,6 +21,7 @@ __all__ = [
     "GaussianNoise",
     "Momentum",
     "NoiseShare",
+    "Prune",
     "RandomK",
     "Scale",
     "ServerOptimizer",

@@ -16,11 +16,13 @@ class Transform(Step, ABC):
     Attributes:
         remembers: Whether it needs the state of its last update.
         together: Whether agents do it together: only on the left of an aggregator, which must weigh all the same.
+        last: Whether it has the last word on the common model: only as the last step of a chain.
         formula: What it computes, in one line of plain text.
     """
 
     remembers: ClassVar[bool] = True
     together: ClassVar[bool] = False
+    last: ClassVar[bool] = False
     formula: ClassVar[str] = ""
 
     def bind(self, spec: ParamSpec) -> Self:

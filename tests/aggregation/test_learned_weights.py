@@ -179,13 +179,13 @@ def test_hosts_judge_and_the_driver_where_they_do_not():
     driver, asked = training.driver, []
     delta = torch.randn(training.params.numel(), generator=torch.Generator().manual_seed(0))
     changes = [{"delta": delta * scale} for scale in (0.0, 0.1, 0.2)]
-    alone = Validation(HELD, DIGITS, driver._model, driver.shared_set, 0).at(driver.vectors)
+    alone = Validation(HELD, DIGITS, driver.growing.model, driver.shared_set, 0).at(driver.vectors)
 
     def hosts(candidates):
         asked.append([candidate["params"] for candidate in candidates])
         return [7.0, Failure("", "Timeout", "no answer within 5 s"), 9.0]
 
-    validation = Validation(HELD, DIGITS, driver._model, driver.shared_set, 0, hosts)
+    validation = Validation(HELD, DIGITS, driver.growing.model, driver.shared_set, 0, hosts)
     own = [alone.loss(change) for change in changes]
     assert alone.losses(changes) == own
     assert validation.at(driver.vectors).losses(changes) == [7.0, own[1], 9.0]
@@ -214,7 +214,7 @@ def test_the_gradient_is_that_of_the_loss():
     """On all rows at once, beside the difference of the loss over a short way along it; the model is left as it was."""
     training = Training(digits(rounds=1))
     driver = training.driver
-    validation = Validation(HELD, DIGITS, driver._model, driver.shared_set, 0)
+    validation = Validation(HELD, DIGITS, driver.growing.model, driver.shared_set, 0)
     objective = validation.at(driver.vectors)
     change = {"delta": torch.zeros_like(training.params)}
     gradient = objective.gradient(change, part=7, batch_size=10**6)

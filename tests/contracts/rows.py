@@ -77,6 +77,7 @@ TRANSFORMS = {
     rc.Scale: (rc.Scale(rc.Cosine(length=8)),),
     rc.GaussianNoise: (rc.GaussianNoise(1e-3),),
     rc.NoiseShare: (rc.NoiseShare(noise=1.0, max_norm=0.1, agents=1),),
+    rc.Prune: (rc.Prune(0.3, begin=1, end=4), rc.Prune(0.5, end=2, exclude=("1.bias",))),
     rc.Sign: (rc.Sign(),),
     rc.TopK: (rc.TopK(0.1),),
     rc.RandomK: (rc.RandomK(0.1),),
@@ -179,6 +180,7 @@ APART = {  # with models of their own
     *(rc.Distill, rc.Student),  # they learn together: test_distillation.py
     *(rc.MetaSGD, rc.CAVIA, rc.ProtoNet),  # tests/meta
     rc.IFCA,  # with PerCluster, which every chain of it has
+    rc.LoRAProduct,  # test_adapters.py
 }
 NEEDS_RAY = {"fit", "run_experiment", "Search", "Sweep", "resume_search", "search"}  # importing them imports ray
 
@@ -209,11 +211,12 @@ def short(rule: object) -> str:
 
 
 def chains() -> list[tuple]:
-    """Every aggregator alone; every transform left and right of the mean, but for what agents do together."""
+    """Every aggregator alone; every transform left and right of the mean, if it can stand there."""
     alone = [(rule,) for rule in instances(AGGREGATORS)]
     steps = [step for step in instances(TRANSFORMS) if not step.together]
     shared = [(step, rc.Mean("uniform")) for step in instances(TRANSFORMS) if step.together]
-    return alone + shared + [pair for step in steps for pair in ((step, rc.Mean()), (rc.Mean(), step))]
+    left = [(step, rc.Mean()) for step in steps if not step.last]
+    return alone + shared + left + [(rc.Mean(), step) for step in steps]
 
 
 def sender(learner: rc.Learner, chain: tuple) -> rc.Learner:

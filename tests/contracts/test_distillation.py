@@ -126,7 +126,7 @@ def test_learners_change_no_argument(learner):
     name = "agent-0" if distil else "student"
     live = training.pool._hosts[0]._agents[name]
     problem = rc.Problem(name, live._task, live.model, live._shard, lambda: False)
-    vectors = live._localised(training.driver.vectors)
+    vectors = training.driver.vectors if live._told is None else live._told.take(training.driver.vectors)
     state = learner.init(vectors["params"])
     for index in (1, 2):
         round = rc.Round(index, 0, index - 1, vectors, {"participation": 1.0})

@@ -51,7 +51,9 @@ def test_only_adapters_and_what_is_named_learn():
     assert frozen == {"1.base_layer.weight", "1.base_layer.bias"}
 
 
-@pytest.mark.parametrize("adapter", [ONE, LoRA(("1", "3"), dora=True), LoRA(("3",), stabilised=True), IA3(("1",))])
+@pytest.mark.parametrize(
+    "adapter", [ONE, LoRA(("1", "3"), rank=3, dora=True), LoRA(("3",), rank=3, stabilised=True), IA3(("1",))]
+)
 def test_it_begins_as_the_net_itself(adapter):
     torch.manual_seed(0)
     net, x = NET.build(), torch.randn(6, 4)
@@ -73,7 +75,7 @@ def test_a_layer_by_hand():
         torch.testing.assert_close(merged_adapters(module)[1].weight, weight)
 
 
-@pytest.mark.parametrize("adapter", [ONE, LoRA(("1", "3"), dora=True), IA3(("1", "3"))])
+@pytest.mark.parametrize("adapter", [ONE, LoRA(("1", "3"), rank=3, dora=True), IA3(("1", "3"))])
 def test_merged_says_the_same_under_the_nets_own_names(adapter):
     module, x = made(adapter).eval(), torch.randn(6, 4)
     with torch.no_grad():
@@ -84,6 +86,41 @@ def test_merged_says_the_same_under_the_nets_own_names(adapter):
         merged = merged_adapters(module)
         torch.testing.assert_close(merged(x), before, atol=1e-5, rtol=1e-4)
     assert list(merged.state_dict()) == list(NET.build().state_dict())
+
+
+def test_two_adapters_in_one_net():
+    """Of two layers; merged they say the same, under the net's own names."""
+    module, x = made(LoRA(("3",), rank=2), Adapted(NET, LoRA(("1",), rank=3))).eval(), torch.randn(6, 4)
+    assert len(trainable(module)) == 4
+    with torch.no_grad():
+        for parameter in module.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter), alpha=0.3)
+        before = module(x)
+        torch.testing.assert_close(merged_adapters(module)(x), before, atol=1e-5, rtol=1e-4)
+    assert list(module.state_dict()) == list(NET.build().state_dict())
+    with pytest.raises(
+        ModelError, match=r"LoRA.targets: '1' matches no layer that can be adapted of the net; there are: 3$"
+    ):
+        made(LoRA(("1",), rank=2), Adapted(NET, LoRA(("1",), rank=3)))
+
+
+def test_the_widest_rank_that_fits_is_taken():
+    """The smallest layer decides, of a convolution its weight as a matrix: [2, 1 x 3 x 3]."""
+    assert len(trainable(made(LoRA(("1", "3"), rank=3)))) == 4
+    cnn = rc.models.CNN(3, size=4, channels=(2,), hidden=3)
+    assert len(trainable(made(LoRA(("0",), rank=2), cnn))) == 2
+    with pytest.raises(ModelError, match=r"LoRA.rank=3: the weight of layer '0' is 2 x 9: take a rank of at most 2"):
+        made(LoRA(("0",), rank=3), cnn)
+
+
+def test_the_scale_of_an_adapter_stands_in_what_is_exchanged():
+    flat = FlatModel(made(LoRA(("1",), rank=4, alpha=6.0, stabilised=True, also=("3.*",))), Exchange())
+    assert {entry.name.partition(".lora")[0]: entry.scale for entry in flat.spec.params} == {
+        "1": 3.0,
+        "3.weight": 1.0,
+        "3.bias": 1.0,
+    }
 
 
 def test_convolutions_can_be_adapted():
@@ -106,13 +143,13 @@ class Nested(nn.Module):
 
 def test_patterns_are_whole_names_or_their_ends():
     net = Module(Nested)
-    assert len(trainable(made(LoRA(("first",)), net))) == 4
-    assert trainable(made(LoRA(("inner.*",)), net))[0].startswith("inner.first.lora_A")
-    assert trainable(made(LoRA(("*",), also=("norm.weight",)), net))[-1] == "norm.weight"
+    assert len(trainable(made(LoRA(("first",), rank=2), net))) == 4
+    assert trainable(made(LoRA(("inner.*",), rank=1), net))[0].startswith("inner.first.lora_A")
+    assert trainable(made(LoRA(("*",), rank=2, also=("norm.weight",)), net))[-1] == "norm.weight"
 
 
 def test_a_frozen_norm_keeps_its_statistics():
-    module = made(LoRA(("first",)), Module(Nested)).train()
+    module = made(LoRA(("first",), rank=1), Module(Nested)).train()
     module(torch.randn(8, 2) + 3)
     assert torch.equal(module.norm.running_mean, torch.zeros(2))
 
@@ -120,7 +157,7 @@ def test_a_frozen_norm_keeps_its_statistics():
 def test_tied_layers_are_left_alone():
     """GPT's last layer is its embedding: what is added to the one would change the other."""
     gpt = rc.models.GPT(11, num_layers=1, num_heads=2, width=8, context=6)
-    layers = {name.partition(".lora_")[0] for name in trainable(made(LoRA(("*",)), gpt))}
+    layers = {name.partition(".lora_")[0] for name in trainable(made(LoRA(("*",), rank=4), gpt))}
     assert layers == {"transformer.wpe", *(f"transformer.h.0.{name}" for name in INSIDE)}
     with pytest.raises(ModelError, match=r"'lm_head' matches no layer that can be adapted of the net; there are: "):
         made(LoRA(("lm_head",)), gpt)
@@ -130,7 +167,7 @@ INSIDE = ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")
 
 
 def test_adapters_over_a_base_in_bfloat16_are_float32():
-    module = made(LoRA(("1", "3")), Cast(NET))
+    module = made(LoRA(("1", "3"), rank=3), Cast(NET))
     assert {p.dtype for p in module.parameters() if p.requires_grad} == {torch.float32}
     assert module[1].base_layer.weight.dtype == torch.bfloat16
     module(torch.randn(2, 4)).sum().backward()
@@ -177,6 +214,10 @@ def test_the_recipe_is_a_value_and_answers_as_its_net():
     [
         (LoRA(("query",)), r"LoRA.targets: 'query' matches no layer that can be adapted of the net; there are: 1, 3"),
         (LoRA(("1",), also=("head.*",)), r"LoRA.also: 'head.\*' matches no parameter of the net; there are: 1.weight"),
+        (
+            LoRA(("1", "3"), rank=4),
+            r"LoRA.rank=4: the weight of layer '3' is 3 x 5: take a rank of at most 3, or leave ",
+        ),
         (IA3(("1",), also=("1.bias",)), r"IA3.also: '1.bias' is of a layer that targets=\('1',\) adapts: name it once"),
     ],
 )

@@ -18,6 +18,7 @@ from raycollab.runtime.ray_pool import RayPool
 
 from ..contracts.rows import short
 from ..contracts.support import ONE_STEP, digits, train
+from ..contracts.test_capacities import CASES, capacities
 from ..contracts.test_distillation import distillation
 from ..contracts.test_laws_of_runs import SETTINGS
 
@@ -55,6 +56,11 @@ def test_actors_have_the_bits_of_one_process(settings, handles, tmp_path):
 
 def test_agents_that_distil_have_the_bits_of_one_process(handles, tmp_path):
     assert_alike(distillation(rounds=2).resolved(), handles, tmp_path)
+
+
+@pytest.mark.parametrize("case", ["widths", "ordered dropout", "depths"])
+def test_agents_of_several_capacities_have_the_bits_of_one_process(case, handles, tmp_path):
+    assert_alike(capacities(case, **CASES[case], rounds=2).resolved(), handles, tmp_path)
 
 
 def assert_alike(experiment: rc.Experiment, handles: list, tmp_path: Path) -> None:

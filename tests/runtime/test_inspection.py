@@ -137,3 +137,21 @@ def test_one_bad_sum_costs_its_own_agents_alone():
     assert [report.agent for report in found.reports] == ["a", "b"]
     assert [failure.agent for failure in found.failures] == ["d", "c"]
     assert found.failures[1].message.startswith("round 3: the result of block 4 to 5: 'delta' holds NaN")
+
+
+@pytest.mark.parametrize(("form", "known"), [(0, "form 0 alone"), (1, "forms 0 to 1, of which each lies in the next")])
+def test_an_update_of_a_form_that_the_driver_does_not_know_is_refused(form, known):
+    """Older forms are parts of the present one, and are merged."""
+    round = replace(ROUND, form=form)
+
+    def sent(*forms):
+        reports = tuple(replace(report, form=each) for report, each in zip(REPORTS, forms, strict=True))
+        return inspected(replace(GOOD, reports=reports), (BLOCK,), PRESENT, round, SPEC)
+
+    assert not sent(0, form).failures
+    for strange in (form + 1, -1):
+        found = sent(0, strange)
+        assert [failure.agent for failure in found.failures] == ["a", "b"]
+        assert found.nodes[0].partial is None
+        message = f"agent 'b' reports form {strange} of the model, and the driver knows {known}; it is refused"
+        assert message in found.failures[0].message

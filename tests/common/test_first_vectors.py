@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 import torch
 
 import raycollab as rc
-from raycollab.first_vectors import first_vectors
+from raycollab.common import first_vectors
 from raycollab.runtime.session import build_model
 
-from .contracts.support import digits
+from ..contracts.support import digits
 
 
 def vectors_of(experiment):
