@@ -54,7 +54,9 @@ class Fingerprint:
         )
         if missing:
             missed = f"no exchanged {', '.join(missing)} of the approved shape"
-            differs.append(f"{missed}; keep a head of one's own private, with Exchange(exclude=...)")
+            remedy = "keep a head of one's own private, with Exchange(exclude=...)"
+            part = "" if slices else ", or let a smaller net be a part of the larger one, with Exchange(slices=True)"
+            differs.append(f"{missed}; {remedy}{part}")
         if differs:
             raise TaskMismatchError(
                 f"agent {agent!r} approved task {self.digest()} and was offered {offer.digest()}: {'; '.join(differs)}"

