@@ -11,7 +11,8 @@ test: .venv/installed check
 	$(BIN)/python -m pytest -m "ray and not long"
 
 test-all: test
-	$(BIN)/python -m pytest -m long
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 -m "long and not ray"
+	$(BIN)/python -m pytest -m "long and ray"
 
 check: .venv/installed
 	$(BIN)/ruff check .
