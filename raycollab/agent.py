@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from math import nan
 from typing import Any
 
@@ -282,8 +283,9 @@ class LiveAgent:
         local = vectors if self._told is None else self._told.take(vectors)
         state = self._state(self.memory.kept(last_round), local[PARAMS])
         self.model.load_private(state["private"])
-        problem = Problem(self.agent.name, self._task, self.model, self._shard, lambda: False)
-        on_test = self._test.score if self._test else None
+        task = self._forms.task(self._form)
+        problem = Problem(self.agent.name, task, self.model, self._shard, lambda: False)
+        on_test = partial(self._test.score, task=task) if self._test else None
         return scored(problem, local, state["learner"], self.agent.learner.own_model, on_test)
 
     def _ready(self) -> Shard | StreamedShard:
@@ -292,8 +294,13 @@ class LiveAgent:
 
     def _state(self, kept: int, params: Tensor) -> dict[str, Any]:
         """What it remembers of a round, or begins with, as the present form of the model needs it."""
-        first = {"private": self._handed, "learner": self.agent.learner.init(params)}
-        first["pipeline"] = self._pipeline.init(params)
-        state = self.memory.state(kept) or first
-        was = state.get("form", self._form if self._handed is None and state is first else 0)
-        return state if was == self._form else Renewal(self._forms, was, self._form).all(state, first, self.model)
+        state = self.memory.state(kept)
+        was = state.get("form", 0) if state else self._form if self._handed is None else 0
+        if was == self._form:
+            return state or self._first_state(params)
+        state = state or self._first_state(params)
+        return Renewal(self._forms, was, self._form).all(state, self._first_state(params), self.model)
+
+    def _first_state(self, params: Tensor) -> dict[str, Any]:
+        learner, pipeline = self.agent.learner.init(params), self._pipeline.init(params)
+        return {"private": self._handed, "learner": learner, "pipeline": pipeline}

@@ -206,6 +206,7 @@ def check_growth(
     task: Task,
     exchange: Exchange,
     chain: Chain,
+    mode: Mode,
     checkpoint: CheckpointConfig,
     learners: Mapping[str, Learner],
 ) -> None:
@@ -226,6 +227,11 @@ def check_growth(
         )
     if rule.validates_on() is not None:
         raise ConfigError(f"{rule!r} judges merges by a model of one size: take another rule, or leave out growth")
+    accepted = f"must be 0 with {mode!r}: updates of a step that was taken back would still come in"
+    require(mode.horizon == 1 or not growth.probation, "Growth.probation", growth.probation, accepted)
+    accepted = "must be 0 with a head that grows: there is nothing to be taught of a missing output"
+    distil = getattr(task, "distil", 0.0)
+    require(not (fewer and distil), "distil", distil, accepted)
     for step in chain.on_driver.transforms:
         accepted = "keeps elements at 0 that a step of growth fills: prune in a later run, with RunConfig.start"
         require(not step.last, "chain", step, accepted)
@@ -234,6 +240,12 @@ def check_growth(
     for name, learner in learners.items():
         accepted = "learns one of several models, and only one can grow: take another learner"
         require(not learner.models, f"Agent({name!r}).learner", learner, accepted)
+        accepted = (
+            "keeps a control variate, which would have to begin anew with all agents at once: take another learner"
+        )
+        require(not learner.needs, f"Agent({name!r}).learner", learner, accepted)
+        accepted = "compares all outputs, and of a head that grows some are missing: take another learner"
+        require(not (fewer and learner.compares_outputs), f"Agent({name!r}).learner", learner, accepted)
 
 
 def check_guard(run: RunConfig, rule: Aggregator) -> None:

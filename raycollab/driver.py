@@ -93,7 +93,7 @@ class Driver:
         """
         plan = self.plan
         self.shared_set = SharedSet(plan.test, plan.task, self.growing.model.device)
-        self.shared_set.check_metrics(plan.run.target, self.module())
+        self.shared_set.check_metrics(plan.run.target, self.module(), self.growing.task)
         if (source := self._chain.aggregator.validates_on()) is not None:
             hosts = self._pool.judge if self._chain.aggregator.validates_on_hosts() else None
             self._validation = Validation(source, plan.task, self.growing.model, self.shared_set, plan.run.seed, hosts)
@@ -178,8 +178,8 @@ class Driver:
         self._notes = []
         if index % self.plan.run.eval_every == 0 or index >= self.plan.run.num_rounds or self._exhausted():
             report = self._evaluated(report)
-        grown = self.growing.after(report, self.vectors, self.shared_set, self.statistics)
-        report, self._versions[self.version], self.statistics = grown
+        grown = self.growing.after(report, self.vectors, self.shared_set, self.statistics, self._chain_state)
+        report, self._versions[self.version], self.statistics, self._chain_state = grown
         return self._keep(replace(report, stop_reason=self.stop_reason, seconds=time.perf_counter() - started))
 
     def _exhausted(self) -> str:
@@ -222,7 +222,7 @@ class Driver:
 
     def _evaluated(self, report: RoundReport) -> RoundReport:
         """Score the committed model on the shared set and on its agents' own data; decide whether to stop."""
-        self.statistics = self.shared_set.score(self.module())
+        self.statistics = self.growing.score(self.shared_set, self.vectors)
         metrics = self.statistics.compute()
         names = {agent.agent: self.roster.memory.get(agent.agent, 0) for agent in report.agents}
         newest = replace(self._draft(0, self.version, (), 0), index=self.version)

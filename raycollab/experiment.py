@@ -179,7 +179,8 @@ class Experiment:
         compatibility.check_remade(self.mode, self.rule, learners)
         compatibility.check_blocks(self.run, count)
         compatibility.check_guard(self.run, self.rule)
-        compatibility.check_growth(self.growth, self.task, self.exchange, self.steps(), self.checkpoint, learners)
+        steps, mode = self.steps(), self.mode
+        compatibility.check_growth(self.growth, self.task, self.exchange, steps, mode, self.checkpoint, learners)
         compatibility.check_ledger(self.checkpoint, {agent.name: agent.key for agent in members})
         return replace(self, run=replace(self.run, agents_per_round=selected))
 

@@ -23,6 +23,7 @@ from raycollab.spec import fits, leading
 from raycollab.storage import Storage
 
 _EXPERIMENT = "experiment.yaml"
+_NAMES = "party-{}"  # of the parts of a Split whose file says nothing of it
 _RESULT = "result.json"  # written after the model
 
 
@@ -72,7 +73,7 @@ class OwnPart:
         kept = load_state(folder.agents_of(index), agent)
         experiment = yaml.safe_load(folder.read_text(_EXPERIMENT))
         joined = driver["roster"]["joined"].get(agent, {}).get("agent")
-        recipe = joined or _declared(experiment["agents"], agent, list(members).index(agent))
+        recipe = joined or _declared(experiment["agents"], agent)
         private = (kept["state"]["private"] if kept else None) or {}
         learned = kept["state"]["learner"] if kept else None
         vectors = driver["vectors"][str(index)]
@@ -222,11 +223,14 @@ def handed_on(model: FlatModel, path: str, agent: str) -> dict[str, Tensor] | No
     return {**initial, **{name: before[name].to(initial[name]) for name in same}} if same else None
 
 
-def _declared(agents: Mapping[str, Any], agent: str, number: int) -> Mapping[str, Any]:
-    """The recipe under which an experiment's population names an agent, or what it says of the one of this number."""
+def _declared(agents: Mapping[str, Any], agent: str) -> Mapping[str, Any]:
+    """The recipe under which an experiment's population names an agent, or what it says of the one of its number."""
     settings = agents.get("init_args", {})
     if "of" in settings:  # a population of the agents of another one
-        return _declared(settings["of"], agent, number)
-    holds = settings.get("holds")
-    made = {"init_args": {"holds": holds[number % len(holds)]}} if holds else {}
+        return _declared(settings["of"], agent)
+    made: Mapping[str, Any] = {}
+    if holds := settings.get("holds"):  # by the number in the name: others may have left since
+        before, _, behind = settings.get("name", _NAMES).partition("{}")
+        number = int(agent.removeprefix(before).removesuffix(behind))
+        made = {"init_args": {"holds": holds[number % len(holds)]}}
     return next((each for each in settings.get("members", ()) if each["init_args"]["name"] == agent), made)

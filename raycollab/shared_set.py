@@ -42,13 +42,13 @@ class SharedSet:
         kept = {name: column[good] for name, column in columns.items()}
         self._shard = Shard(kept, val_fraction=0.0, seed=0, device=device, name=where)
 
-    def check_metrics(self, target: str | None, module: nn.Module) -> None:
-        """Score two rows, before any work is done.
+    def check_metrics(self, target: str | None, module: nn.Module, task: Task | None = None) -> None:
+        """Score two rows, before any work is done; by another task for a module of another form.
 
         Raises: ConfigError if the task's primary metric or the target's is not reported; ModelError if the task's net
             cannot be given these rows.
         """
-        found = check_form(self._task, module, next(self._shard.batches("train", 2, seed=None)), self.where)
+        found = check_form(task or self._task, module, next(self._shard.batches("train", 2, seed=None)), self.where)
         primary, _ = self._task.primary
         if primary not in found:
             name = type(self._task).__name__
@@ -64,9 +64,9 @@ class SharedSet:
         """One pass over its rows, shuffled by the seed, or in order if it is None."""
         return self._shard.batches("train", batch_size, seed=seed)
 
-    def score(self, module: nn.Module) -> Statistics:
-        """Statistics of a module over the whole set."""
-        return self._task.evaluate(module, self.batches(_BATCH, seed=None))
+    def score(self, module: nn.Module, *, task: Task | None = None) -> Statistics:
+        """Statistics of a module over the whole set, by its task; another one for a module of another form."""
+        return (task or self._task).evaluate(module, self.batches(_BATCH, seed=None))
 
     def reader(self) -> Table:
         """How to read files for the trained model: as this set was read, or by the shapes of its columns."""

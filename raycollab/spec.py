@@ -220,7 +220,12 @@ def fits(shape: tuple[int, ...], whole: tuple[int, ...], slices: bool) -> bool:
 
 
 def leading(tensor: Tensor, shape: Sequence[int]) -> Tensor:
-    """A tensor's first rows, columns, ...: a view of this shape."""
+    """A tensor's first rows, columns, ...: a view of this shape.
+
+    Raises: ModelError if it is smaller.
+    """
+    if not fits(tuple(shape), tuple(tensor.shape), slices=True):
+        raise ModelError(f"a tensor of shape {tuple(tensor.shape)} has no part of shape {tuple(shape)}")
     return tensor[tuple(slice(0, size) for size in shape)]
 
 

@@ -39,6 +39,7 @@ class LwF(LearnerWrapper):
     temperature: float = 2.0
 
     remembers: ClassVar[bool] = True  # type: ignore[misc]
+    compares_outputs: ClassVar[bool] = True  # type: ignore[misc]
     formula = "loss_i + strength * T^2 KL(softmax(logits_teacher / T) || softmax(logits / T))"
 
     def __post_init__(self) -> None:

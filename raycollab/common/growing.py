@@ -15,7 +15,9 @@ from raycollab.shared_set import SharedSet
 from raycollab.task import Task
 from raycollab.types import Change, RoundReport
 
-Grown = tuple[RoundReport, Vectors, Statistics]  # with what was done, what the next round starts from, and its scores
+Grown = tuple[
+    RoundReport, Vectors, Statistics, Any
+]  # what was done, what the next round starts from, its scores, the chain's
 
 
 class Growing:
@@ -61,6 +63,10 @@ class Growing:
         """The present form with these vectors."""
         return self._common.module(self.form, vectors)
 
+    def score(self, shared: SharedSet, vectors: Vectors) -> Statistics:
+        """Statistics of the present form with these vectors."""
+        return shared.score(self.module(vectors), task=self.task)
+
     def form_of(self, version: int) -> int:
         """The form that a version of the vectors is in."""
         return self._of_version.get(version, 0)
@@ -70,7 +76,9 @@ class Growing:
         forms = {**self._of_version, version: self.form}
         self._of_version = {each: forms.get(each, 0) for each in kept}
 
-    def after(self, report: RoundReport, vectors: Vectors, shared: SharedSet, statistics: Statistics) -> Grown:
+    def after(
+        self, report: RoundReport, vectors: Vectors, shared: SharedSet, statistics: Statistics, chain: Any
+    ) -> Grown:
         """Take the newest step back, or the next one, if it is time; else all stays as it is.
 
         Args:
@@ -78,22 +86,25 @@ class Growing:
             vectors: What it was committed with.
             shared: By which steps are judged.
             statistics: Of the newest evaluation.
+            chain: What the chain remembers, which goes back with a step.
         """
         if self._growth is None:
-            return report, vectors, statistics
+            return report, vectors, statistics, chain
         score = report.metrics.get(self._metric)
         if score is not None and (before := self._taken_back(score, self._growth)) is not None:
             cause = f"{self._metric} got worse, from {before['score']:.4g} to {score:.4g}"
-            old = self._common.renewed(before["vectors"])
-            return self._moved(report, -1, old, "rolled back", cause, shared, score)
+            return *self._moved(report, -1, before["vectors"], "rolled back", cause, shared, score), before["chain"]
         if report.stop_reason or self._ended or not (cause := self._cause(self._growth, report, score)):
-            return report, vectors, statistics
-        found = self._score(shared.score(self.module(vectors))) if score is None else score
+            return report, vectors, statistics, chain
+        found = self._score(self.score(shared, vectors)) if score is None else score
         self._trial = (
-            {"vectors": vectors, "score": found, "evaluations": 0, "falls": 0} if self._growth.probation else None
+            {"vectors": vectors, "chain": chain, "score": found, "evaluations": 0, "falls": 0}
+            if self._growth.probation
+            else None
         )
         self._ended = self.form + 1 == self._common.last
-        return self._moved(report, 1, self._common.grown(self.form, vectors), "taken", cause, shared, found)
+        grown = self._common.grown(self.form, vectors)
+        return *self._moved(report, 1, grown, "taken", cause, shared, found), chain
 
     def state_dict(self) -> dict[str, Any]:
         """What it remembers."""
@@ -139,12 +150,12 @@ class Growing:
 
     def _moved(
         self, report: RoundReport, by: int, vectors: Vectors, outcome: str, cause: str, shared: SharedSet, before: float
-    ) -> Grown:
+    ) -> tuple[RoundReport, Vectors, Statistics]:
         """Go on from these vectors in the form after or before the present one."""
         was, size = self.form, self.num_params
         self.form = self._of_version[report.index] = was + by
         self._seen = self._growth.when.init() if self._growth else {}
-        statistics = shared.score(self.module(vectors))
+        statistics = self.score(shared, vectors)
         after = self._score(statistics)
         detail = f"form {was} -> {self.form}: {size:,} -> {self.num_params:,} parameters"
         note = f"Grow {outcome}: {cause}: {detail}; {self._metric} {before:.4f} -> {after:.4f}"

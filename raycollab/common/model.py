@@ -65,11 +65,7 @@ class CommonModel:
         params, buffers = self._taken(form, vectors)
         values = {**_tensors(params, before.params), **_tensors(buffers, before.buffers)}
         grown = self._steps[form].grow(values, [entry.name for entry in (*after.params, *after.buffers)])
-        return self.renewed(self._put(vectors, form + 1, _vector(grown, after.params), _vector(grown, after.buffers)))
-
-    def renewed(self, vectors: Vectors) -> Vectors:
-        """The vectors with those at zero that learners need beside the model: what they add up to begins anew."""
-        return {**vectors, **{name: torch.zeros_like(vectors[name]) for name in self._plan.needs}}
+        return self._put(vectors, form + 1, _vector(grown, after.params), _vector(grown, after.buffers))
 
     def _private(self, form: int) -> dict[str, Tensor] | None:
         """What is not exchanged, as a form begins with it: that of the first form, grown as the rest is."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from raycollab.growth.when import When
 from raycollab.models.base import Model
+from raycollab.models.sliced import unscaled
 from raycollab.settings import Settings, require
 
 
@@ -14,6 +15,10 @@ class Growth(Settings):
     Each form lies in the next one: its tensors are the first rows, columns, ... of those of the same names. Vectors of
     the driver have the size of the last from the start, and agents exchange the part that is in use. A step to the next
     form leaves what the model says as it is: see `raycollab.growth.Step`. Every step is a row of changes.parquet.
+
+    An agent that holds a part of the net, or brings a smaller one, keeps it and still adds to the same elements; but a
+    step that widens a layer shares what goes out of a unit among its copies, of which that agent has not all: its own
+    small net says something else after it, until it has learned again.
 
     Args:
         forms: The earlier nets, from the smallest on.
@@ -35,6 +40,9 @@ class Growth(Settings):
         recipes = bool(self.forms) and all(isinstance(form, Model) for form in self.forms)
         accepted = "must be recipes of smaller nets, such as (rc.models.MLP(64, 10, (16,)),)"
         require(recipes, "Growth.forms", self.forms, accepted)
+        for form in self.forms:
+            accepted = "must not be divided by its width: the next form would say something else; set scaled=False"
+            require(unscaled(form) == form, "Growth.forms", form, accepted)
         accepted = "must say when, such as rc.growth.AtRounds((10,)) or rc.growth.NewClasses()"
         require(isinstance(self.when, When), "Growth.when", self.when, accepted)
         require(self.probation >= 0, "Growth.probation", self.probation, "must be >= 0 evaluations")

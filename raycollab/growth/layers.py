@@ -64,7 +64,7 @@ def _leaves(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
     if not isinstance(module, nn.Sequential):
         yield name, module
         return
-    for key, child in module.named_children():
+    for key, child in module._modules.items():  # with one that stands there twice
         yield from _leaves(child, f"{name}.{key}" if name else key)
 
 

@@ -23,6 +23,7 @@ class Learner(ABC):
         counted: Whether it counts what its updates tell of single examples: nothing else may look at the data then.
         withholds: Whether it may keep parts of the exchanged vectors to itself in some rounds (`Update.withheld`).
         sends: Vectors and scalars that its update carries beside "delta" and "buffers".
+        compares_outputs: Whether its loss holds outputs of two models against each other.
         formula: What it computes, in one line of plain text.
     """
 
@@ -32,6 +33,7 @@ class Learner(ABC):
     remembers: ClassVar[bool] = True
     counted: ClassVar[bool] = False
     withholds: ClassVar[bool] = False
+    compares_outputs: ClassVar[bool] = False
     formula: ClassVar[str] = ""
 
     def init(self, params: Tensor) -> State:

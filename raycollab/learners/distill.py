@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -41,6 +42,7 @@ class Distill(Learner):
     public: Source
     temperature: float = 1.0
 
+    compares_outputs: ClassVar[bool] = True
     formula = "consensus_x = mean_i logits_i(x);  digest: T^2 KL(softmax(consensus_x / T) || softmax(logits_i(x) / T))"
 
     def __post_init__(self) -> None:

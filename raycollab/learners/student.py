@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -40,6 +41,7 @@ class Student(Learner):
     public: Source
     temperature: float = 1.0
 
+    compares_outputs: ClassVar[bool] = True
     formula = "T^2 KL(softmax(consensus_x / T) || softmax(logits(x) / T))"
 
     def __post_init__(self) -> None:

@@ -48,6 +48,11 @@ class LearnerWrapper(Learner):
         return self.learner.remembers
 
     @property
+    def compares_outputs(self) -> bool:  # type: ignore[override]
+        """Whether the learner does."""
+        return self.learner.compares_outputs
+
+    @property
     def withholds(self) -> bool:  # type: ignore[override]
         """Whether the learner does."""
         return self.learner.withholds

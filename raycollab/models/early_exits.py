@@ -125,7 +125,7 @@ def _chain(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module
     if not isinstance(module, nn.Sequential):
         yield prefix, module
         return
-    for name, inner in module.named_children():
+    for name, inner in module._modules.items():  # with one that stands there twice
         yield from _chain(inner, f"{prefix}.{name}" if prefix else name)
 
 

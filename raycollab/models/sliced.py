@@ -53,11 +53,11 @@ def sliced(whole: nn.Module, net: Model, width: float) -> Sliced:
         net: A whole net, or one narrowed to this width at least.
         width: Share of the whole net's channels.
     """
-    known = cast(dict[float, nn.Module], vars(whole).setdefault(_PARTS, {}))
-    if width not in known:
+    known = cast(dict[tuple[Model, float], nn.Module], vars(whole).setdefault(_PARTS, {}))
+    if (net, width) not in known:
         with torch.device("meta"):
-            known[width] = narrower(net, width).build()
-    return Sliced(whole, known[width])
+            known[net, width] = narrower(net, width).build()
+    return Sliced(whole, known[net, width])
 
 
 def narrower(net: Model, width: float) -> Model:

@@ -49,8 +49,8 @@ class EarlyExiting(TaskWrapper):
         require(0 < self.threshold <= 1, "EarlyExiting.threshold", self.threshold, "must be in (0, 1]")
         require(self.distil >= 0, "EarlyExiting.distil", self.distil, "must be >= 0")
         count = len(net.after) + 1
-        fits = not self.weights or (len(self.weights) == count and min(self.weights) >= 0 and sum(self.weights) > 0)
-        accepted = f"must be {count} numbers >= 0, not all of them 0: of exits {', '.join(net.after)} and the end"
+        fits = not self.weights or (len(self.weights) == count and min(self.weights) >= 0 < self.weights[0])
+        accepted = f"must be {count} numbers >= 0, the first > 0: of exits {', '.join(net.after)} and the end"
         require(fits, "EarlyExiting.weights", self.weights, accepted)
 
     @property
@@ -119,7 +119,7 @@ class EarlyExiting(TaskWrapper):
     def _decided(self, made: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """The logits of the first exit that is sure [b, c], or of the last, and the number of that exit [b]."""
         each = torch.stack(list(made))  # [exits, b, c]
-        sure = each.softmax(2).amax(2) >= self.threshold
+        sure = (each.softmax(2).amax(2) >= self.threshold) & (self.threshold < 1)  # 1 may be rounded
         sure[-1] = True
         places = sure.int().argmax(0)
         return each[places, torch.arange(len(places), device=places.device)], places

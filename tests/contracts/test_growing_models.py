@@ -44,7 +44,10 @@ CASES = {
     "transforms": {"chain": (rc.TopK(0.5), rc.Mean(), rc.FedAdam(lr=0.01))},
     "several at once": {"learner": rc.SGD(lr=0.1, steps=2), "scaling": rc.ScalingConfig(agents_at_once=3)},
     "old versions": {"mode": rc.Buffered(3), "chain": (rc.Mean(),)},
-    "control variates": {"learner": rc.Scaffold(rc.SGD(lr=0.1, steps=2)), "chain": (rc.Mean("uniform"),)},
+    "ordered dropout": {
+        "task": rc.tasks.OrderedDropout(replace(DIGITS, net=LARGE), (0.5, 1.0)),
+        "learner": rc.SGD(lr=0.1, steps=2),
+    },
     "a model of one's own": {"learner": rc.Ditto(rc.SGD(lr=0.1, steps=2), mu=0.5)},
 }
 BLOCKS = {"several at once": 3}  # which are never cut
@@ -415,6 +418,12 @@ def test_growth_is_read_from_a_file_and_set_on_the_command_line():
             {"task": replace(DIGITS, net=LARGE, label_smoothing=0.1), "forms": (MLP(64, 9, (16,)),)},
             "label_smoothing=0.1: must be 0 with a head that grows",
         ),
+        ({"learner": rc.Scaffold(ONE_STEP)}, r"learner=Scaffold\(.*keeps a control variate, which would have to begin"),
+        (
+            {"learner": rc.LwF(ONE_STEP, (2,)), "forms": (MLP(64, 9, (16,)),)},
+            r"learner=LwF\(.*compares all outputs, and of a head that grows some are missing",
+        ),
+        ({"mode": rc.Buffered(3), "probation": 2}, r"Growth.probation=2: must be 0 with Buffered\("),
         ({"learner": rc.IFCA(ONE_STEP, 2), "chain": (rc.PerCluster(),)}, "learns one of several models, and only one"),
     ],
 )

@@ -235,11 +235,11 @@ def test_gpus_that_the_cluster_lacks(ray_cluster, refused):
 
 @pytest.mark.ray
 def test_a_cluster_with_a_token_and_a_process_without(head, tmp_path):
-    """Ray says only that it cannot connect; the message has the recipe."""
+    """What the head says, and the recipe."""
     done = command_line("run", "--address", head.address, home=tmp_path, RAY_NUM_REDIS_GET_RETRIES="2")
     assert done.returncode == 1
     message = done.stderr[done.stderr.index("raycollab: ") :]
-    assert f"ClusterError: Ray cannot connect to the cluster at {head.address}" in message
+    assert f"ClusterError: Ray cluster at {head.address}: InvalidAuthToken: " in message
     assert "export RAY_AUTH_MODE=token" in message
     assert "RAY_AUTH_TOKEN_PATH=~/.ray/auth_token" in message
     assert not list((tmp_path / "runs").iterdir())

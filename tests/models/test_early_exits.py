@@ -116,3 +116,11 @@ def test_refuses_an_exit_behind_what_flattens_images():
 def test_refuses_settings(settings, message):
     with pytest.raises(ConfigError, match=message):
         EarlyExits(**{"net": NET, **settings})
+
+
+def test_a_part_that_stands_twice_runs_twice():
+    relu, (first, middle, last) = nn.ReLU(), (nn.Linear(4, 4) for _ in range(3))
+    twice = nn.Sequential(first, relu, middle, relu, last)
+    changed = EarlyExits(MLP(4, 4, (4, 4)), after=("1",)).changed(twice)
+    inputs = torch.randn(3, 4)
+    torch.testing.assert_close(changed(inputs), twice(inputs))

@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 
+from raycollab.errors import ModelError
 from raycollab.models import CNN, MLP, Cast, Narrowed
 from raycollab.models.sliced import narrower, sliced, width_of
 from raycollab.spec import leading
@@ -58,7 +59,7 @@ def test_it_adds_nothing_to_its_module():
     sliced(whole, NET, 0.5)
     assert list(whole.state_dict()) == names
     assert len(whole._narrower) == 1
-    assert all(parameter.is_meta for parameter in whole._narrower[0.5].parameters())
+    assert all(parameter.is_meta for parameter in whole._narrower[NET, 0.5].parameters())
     copied = copy.deepcopy(whole)
     torch.testing.assert_close(sliced(copied, NET, 0.5)(IMAGES), sliced(whole, NET, 0.5)(IMAGES))
 
@@ -74,3 +75,12 @@ def test_recipes_of_other_widths():
         0.5,
         1,
     ]
+
+
+def test_a_module_of_another_form_has_no_such_slices():
+    """A slice of a wider net's recipe is no part of a narrower module, and none is made up."""
+    small, large = MLP(6, 3, (4,)), MLP(6, 3, (16,))
+    module = small.build()
+    with pytest.raises(ModelError, match=r"shape .4, 6. has no part of shape .8, 6."):
+        sliced(module, large, 0.5)(torch.zeros(1, 6))
+    assert sliced(module, small, 0.5)(torch.zeros(1, 6)).shape == (1, 3)
