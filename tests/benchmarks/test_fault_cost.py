@@ -30,6 +30,8 @@ def test_a_row_is_of_medians():
 
 
 @pytest.mark.ray
+@pytest.mark.long
+@pytest.mark.cluster
 def test_a_tiny_run_makes_a_table():
     command = [sys.executable, "-m", "benchmarks.fault_cost", "--workloads", "W1", "--repeats", "1", "--tiny"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
