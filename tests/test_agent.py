@@ -8,7 +8,7 @@ from raycollab.aggregation import Mean
 from raycollab.chains import chain
 from raycollab.data import Arrays, Parquet
 from raycollab.errors import ConfigError, DataError, RoundStopped, TaskMismatchError, UpdateError
-from raycollab.learners import SGD, Learner, Optimizer
+from raycollab.learners import SGD, Learner, Optimizer, Scaffold
 from raycollab.models import CNN, MLP
 from raycollab.offer import Offer
 from raycollab.params import Exchange, FlatModel
@@ -16,6 +16,8 @@ from raycollab.spec import BUFFERS, DELTA, PARAMS
 from raycollab.tasks import Classification, ImageClassification
 from raycollab.transforms import ClipNorm, Momentum
 from raycollab.types import Assignment, Round, Update
+
+from .contracts.support import digits, train
 
 TASK = Classification(MLP(3, 2, (4,)), 2)
 IMAGES = ImageClassification(CNN(2, size=4, channels=(2,), hidden=3, batch_norm=True), 2)
@@ -323,3 +325,11 @@ def test_an_update_that_would_spoil_the_sum_is_refused(learner, message):
 def test_stops_when_it_is_told_to():
     with pytest.raises(RoundStopped):
         Bench().ready().update(stop=lambda: True)
+
+
+def test_what_it_begins_with_is_made_once(monkeypatch):
+    """A state is as large as the model: it is made in the first round, and not again in rounds and scores after it."""
+    made, init = [], Scaffold.init
+    monkeypatch.setattr(Scaffold, "init", lambda self, params: made.append(1) or init(self, params))
+    train(digits(Scaffold(SGD(lr=0.1)), Mean("uniform"), rounds=3, num_agents=2))
+    assert len(made) == 2

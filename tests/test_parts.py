@@ -7,8 +7,9 @@ import torch
 
 import raycollab as rc
 from raycollab.errors import ConfigError, DataError, ModelError, TaskMismatchError
-from raycollab.experiment_file import parse_experiment, read_agent
+from raycollab.experiment_file import parse_experiment, read_agent, to_yaml
 from raycollab.models import CNN, GPT, MLP, EarlyExits, Narrowed, UpTo, Width
+from raycollab.own_part import OwnPart
 from raycollab.parts import with_parts
 
 from .contracts.support import DIGITS, TEST, Training, digits, train
@@ -147,6 +148,20 @@ def test_models_of_simulated_parties_and_of_those_that_learn_alone(tmp_path):
     own = rc.load(alone.path, agent="party-1").module
     assert own[1].weight.shape == (8, 64)
     assert not torch.equal(own[1].weight, rc.load(together.path).module[1].weight[:8])
+
+
+def test_what_is_loaded_is_what_the_agent_holds_also_once_others_have_left():
+    population = rc.Split(SOURCE, rc.IID(4), (rc.SGD(lr=0.1),), holds=(None, Width(0.5)))
+    run = rc.RunConfig(num_rounds=2)
+    made = rc.Experiment(DIGITS, population, (rc.Mean(),), TEST, exchange=SLICES, run=run)
+    training = Training(made)
+    training.driver.remove_agent("party-0")
+    training.finish().driver.close()
+    for name, text in (("experiment.yaml", to_yaml(made)), ("result.json", '{"rounds": 2}')):
+        training.folder.storage.write_bytes(name, text.encode())
+    held = {name: OwnPart.read(training.folder.path, name).recipe.get("holds") for name in ("party-1", "party-2")}
+    assert held["party-2"] is None
+    assert held["party-1"]["init_args"]["width"] == 0.5
 
 
 def test_a_wider_net_than_the_drivers_is_refused():

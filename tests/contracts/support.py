@@ -19,6 +19,7 @@ NUM_AGENTS = 8
 TEST = rc.data.Arrays(rc.data.Digits("test").read(), "digits/test")
 DIGITS = rc.ImageClassification(rc.models.MLP(64, 10, hidden=(16,)), num_classes=10)
 ONE_STEP = rc.SGD(lr=0.1, steps=1, batch_size=8)
+_RUNS = tempfile.TemporaryDirectory(prefix="raycollab-runs-")  # gone when the process ends
 
 
 def digits(
@@ -58,7 +59,7 @@ class Training:
         self, experiment: rc.Experiment, *, num_hosts: int = 1, folder: RunFolder | None = None, device: str = "cpu"
     ):
         self.experiment = experiment.resolved()
-        self.folder = folder or RunFolder.create(tempfile.mkdtemp())
+        self.folder = folder or RunFolder.create(tempfile.mkdtemp(dir=_RUNS.name))
         self.pool = LocalPool(
             self.experiment.session(),
             self.experiment.members(),

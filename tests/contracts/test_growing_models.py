@@ -11,6 +11,7 @@ import raycollab as rc
 import raycollab.runtime.pool
 from raycollab.adapt import Buffer
 from raycollab.experiment_file import parse_experiment, to_yaml
+from raycollab.params import FlatModel
 from raycollab.runtime.layout import Layout
 from raycollab.spec import leading
 from raycollab.tree import flatten, map_leaves
@@ -267,7 +268,7 @@ def test_a_round_in_which_everybody_waits_changes_nothing(learner):
     assert start.steps(1).reports[1].agents[0].examples > 0
 
 
-def collapsing(patience=1, **settings):
+def collapsing(patience=1, chain=(), **settings):
     """From round 5 on, the labels of all are others: the score on the shared set falls after the step."""
     turned = (1, 2, 3, 4, 5, 6, 7, 8, 9, 0)
     shards = rc.data.Digits("train").split(rc.IID(3))
@@ -277,7 +278,7 @@ def collapsing(patience=1, **settings):
         (SMALL, MLP(64, 10, (20,))), rc.growth.AtRounds((4, 7)), probation=3, tolerance=0.05, patience=patience
     )
     return experiment(
-        agents, task=replace(DIGITS, net=LARGE), test=TEST, rounds=8, exchange=SLICES, growth=growth, **settings
+        agents, *chain, task=replace(DIGITS, net=LARGE), test=TEST, rounds=8, exchange=SLICES, growth=growth, **settings
     )
 
 
@@ -298,6 +299,23 @@ def test_a_step_after_which_the_score_falls_is_taken_back_and_not_tried_again(tm
     assert len(steps_of(done)) == 2
     assert done.driver.growing.form == 0
     assert {agent.form for agent in done.reports[-1].agents} == {0}
+
+
+def test_the_servers_momentum_goes_back_with_a_step():
+    """What is not in use stays as it is in the rounds after, too: no velocity of the larger form is left."""
+    start = Training(collapsing(chain=(rc.Mean(), rc.Momentum(0.9)))).steps(3)
+    before = flatten(start.driver.state_dict()["chain"])[0]
+    start.steps(2)
+    assert steps_of(start) == [(3, "taken"), (5, "rolled back")]
+    after = flatten(start.driver.state_dict()["chain"])[0]
+    assert before
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+    held = start.driver.offer.spec.coverage(FlatModel(SMALL.build(), SLICES).spec).params
+    unused = torch.ones(len(start.params), dtype=torch.bool)
+    for first, last in held.ranges:
+        unused[first:last] = False
+    at_rest = start.params[unused].clone()
+    assert torch.equal(start.steps(1).params[unused], at_rest)
 
 
 def test_one_bad_evaluation_is_not_enough_where_there_is_patience():
@@ -399,6 +417,12 @@ def test_growth_is_read_from_a_file_and_set_on_the_command_line():
     assert changed.growth == replace(digits.growth, probation=7, when=rc.growth.Stalled(9, least=0.01))
     other = parse_experiment(to_yaml(digits), "here", ["--growth.forms.0.hidden=[8]"])
     assert other.growth.forms == (MLP(64, 10, (8,)),)
+
+
+def test_a_form_whose_outputs_are_divided_by_its_width_is_refused():
+    form = rc.models.Narrowed(LARGE, 0.5, scaled=True)
+    with pytest.raises(rc.ConfigError, match=r"Growth.forms=.*must not be divided by its width"):
+        rc.Growth((form,), AT)
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,13 @@ def test_the_first_exit_that_is_sure_decides():
     assert EarlyExiting(PLAIN, threshold=1.0).predict(model, batch)["exit"].tolist() == [2, 2, 2, 2]
 
 
+def test_with_threshold_1_the_last_exit_decides_however_sure_others_are():
+    """A float32 softmax reaches 1.0."""
+    model = sure_of([[1.0], [1.0], [0.2]])
+    batch = {"features": torch.zeros(1, 6), "label": torch.zeros(1, dtype=torch.int64)}
+    assert EarlyExiting(PLAIN, threshold=1.0).predict(model, batch)["exit"].tolist() == [2]
+
+
 def test_what_is_approved_is_the_same_for_all_depths():
     task = EarlyExiting(PLAIN, weights=(1, 1, 2), distil=0.1)
     short = task.with_net(UpTo("2").of)
