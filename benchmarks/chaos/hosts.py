@@ -12,9 +12,9 @@ import torch
 
 from benchmarks.chaos.ledger import Ledger
 from benchmarks.chaos.planting import around, die
-from raycollab.agent import LiveAgent
 from raycollab.runtime import packed_host
 from raycollab.runtime.host import Host
+from raycollab.runtime.live_agent import LiveAgent
 from raycollab.runtime.sharing import ShareResult
 from raycollab.task import Problem
 from raycollab.tree import map_leaves

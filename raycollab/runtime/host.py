@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from torch import Tensor
 
-from raycollab.agent import Agent, LiveAgent
+from raycollab.agent import Agent
 from raycollab.aggregation import Node, PairwiseSum, Partial, add_up
 from raycollab.checkpoint import load_state, save_state
 from raycollab.determinism import fixed_threads, seeded
@@ -20,6 +20,7 @@ from raycollab.own_part import handed_on
 from raycollab.params import FlatModel
 from raycollab.rng import derive_seed
 from raycollab.runtime.layout import Block
+from raycollab.runtime.live_agent import LiveAgent
 from raycollab.runtime.session import Session, build_model
 from raycollab.runtime.sharing import Share, ShareResult
 from raycollab.runtime.sides import Sides, failure_of, on_cpu
