@@ -10,7 +10,7 @@ from raycollab.ledger import LEDGER
 from raycollab.ledger.audit import audited
 from raycollab.storage import Storage
 
-from .test_driver import Scripted, scripted
+from .driver.support import Scripted, scripted
 
 FULL = "[Errno 28] No space left on device"
 RARELY = CheckpointConfig(every=10**6, ledger=True)

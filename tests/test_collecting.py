@@ -9,7 +9,7 @@ from raycollab.errors import Interrupted, QuorumError
 from raycollab.modes import Cyclic, Synchronous
 from raycollab.types import Failure
 
-from .test_driver import NAMES, Scripted, scripted
+from .driver.support import NAMES, Scripted, scripted
 
 
 class Refusing(Scripted):

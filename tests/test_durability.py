@@ -11,7 +11,7 @@ from raycollab.learners import SGD
 from raycollab.spec import PARAMS
 from raycollab.storage import Storage
 
-from .test_driver import Scripted, experiment, local, scripted
+from .driver.support import Scripted, experiment, local, scripted
 
 FULL = "[Errno 28] No space left on device"
 

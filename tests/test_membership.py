@@ -17,7 +17,7 @@ from raycollab.population import Split
 from raycollab.spec import PARAMS
 from raycollab.tasks import ImageClassification
 
-from .test_driver import local
+from .driver.support import local
 
 LEARNER = SGD(lr=0.1, momentum=0.9, keep_momentum=True, steps=2, batch_size=8)
 PARTS = Digits("train").split(IID(num_parts=5))
