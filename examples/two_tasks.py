@@ -1,6 +1,8 @@
 """Two parties with label sets of their own, digits 0-4 and 5-9, and 100 images each: one trunk, a head each.
 
 Only the trunk is exchanged. Each party is scored on its own test set, and beside it trained alone for as many steps.
+With so few images a trunk of one's own is better still: 0.924 and 0.858 together, 0.939 and 0.874 alone, with seed 0;
+what else was tried stands in benchmarks/papers/README.md.
 """
 
 import argparse

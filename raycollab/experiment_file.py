@@ -196,8 +196,7 @@ def to_yaml(experiment: Experiment) -> str:
 
 
 def _read(path: str) -> str:
-    folder, _, name = path.rpartition("/")
-    storage = Storage(folder or ".")
+    storage, name = Storage.holding(path)
     if not storage.exists(name):
         raise ConfigError(
             f"{path}: there is no such experiment file; `raycollab run` without one runs the built-in digits experiment"

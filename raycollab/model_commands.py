@@ -3,11 +3,16 @@
 import argparse
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
+from typing import Any
 
 from raycollab.errors import ConfigError
 
-OPTIONS = ("--data", "--out", "--trust", "--format", "--merged", "--separate", "--agent", "--local-only", "--width")
+OPTIONS = (
+    *("--data", "--out", "--trust", "--format", "--merged", "--separate", "--agent", "--local-only", "--width"),
+    *("--steps", "--shots", "--support", "--episodes"),
+)
 
 
 def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
@@ -29,6 +34,18 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     adapt.add_argument("data", help="Parquet, Arrow, CSV or JSON-lines file with the examples and their labels")
     adapt.add_argument("--trust", action="append", default=[], help="package that the model's recipe may import from")
     adapt.add_argument("--out", required=True, help="folder to write the adapted model into")
+    curve = add("curve", _curve, "score a trained model after adaptation, over inner steps or numbers of examples")
+    curve.add_argument("run", help="run folder, or its model/ folder")
+    curve.add_argument("--data", help="labelled file of a new party (default: the run's test set)")
+    for setting, meaning in (
+        ("steps", "inner steps"),
+        ("shots", "shots of FewShot"),
+        ("support", "examples of others"),
+    ):
+        curve.add_argument(f"--{setting}", type=int, nargs="+", help=f"numbers of {meaning}: 1 5 10")
+    curve.add_argument("--episodes", type=int, default=600, help="episodes of each point (default: 600)")
+    curve.add_argument("--out", help="PNG file to draw it into as well")
+    curve.add_argument("--trust", action="append", default=[], help="package that the model's recipe may import from")
     export = add("export", _export, "write a trained model in the form that other programs read")
     export.add_argument("run", help="run folder, or its model/ folder")
     export.add_argument("--out", required=True, help="folder to write")
@@ -74,12 +91,43 @@ def _predict(command: argparse.Namespace, overrides: list[str]) -> int:
 def _adapt(command: argparse.Namespace, overrides: list[str]) -> int:
     del overrides
     model = import_module("raycollab.deploy").load_model(command.run, trusted=tuple(command.trust))
-    learner = getattr(model.task, "learner", None)  # of a MetaTask; else that of the run's first agent
-    if learner is None:
-        learner = import_module("raycollab.experiment_file").read_run(command.run).members()[0].learner
+    learner = _learner(model, command.run)
     count = import_module("raycollab.adapting").adapt_file(model, command.data, command.out, learner)
     sys.stdout.write(f"adapted to {count:,} examples; next: raycollab predict {command.out} DATA.parquet --out ...\n")
     return 0
+
+
+def _curve(command: argparse.Namespace, overrides: list[str]) -> int:
+    del overrides
+    meta, deploy = import_module("raycollab.meta"), import_module("raycollab.deploy")
+    asked = {name: getattr(command, name) for name in ("steps", "shots", "support") if getattr(command, name)}
+    if not asked:
+        raise ConfigError(
+            "curve: over what? Give --steps, --shots or --support and their values, such as --steps 0 1 5"
+        )
+    model = deploy.load_model(command.run, trusted=tuple(command.trust))
+    learner = _learner(model, command.run)
+    if not isinstance(learner, meta.MetaLearner):
+        raise ConfigError(f"curve: {type(learner).__name__} does not adapt; the run must be of a meta-learner")
+    learner = replace(learner, tasks=getattr(model.task, "tasks", None) or learner.tasks)
+    read_run = import_module("raycollab.experiment_file").read_run
+    source = model.source(command.data) if command.data is not None else read_run(command.run).test
+    shard = import_module("raycollab.data").Shard(source.read(), val_fraction=0.0, seed=0)
+    metric = model.task.primary[0]
+    settings = {"episodes": command.episodes, "metric": metric, "seed": getattr(model.task, "seed", 0)}
+    curves = {name: meta.curve(model, learner, shard, name, values, **settings) for name, values in asked.items()}
+    sys.stdout.write(f"{meta.curve_table(curves, metric)}\n")
+    if command.out is not None:
+        storage, name = import_module("raycollab.storage").Storage.holding(command.out)
+        storage.write_bytes(name, meta.curve_picture(curves, metric))
+        sys.stdout.write(f"drawn into {command.out}\n")
+    return 0
+
+
+def _learner(model: Any, run: str) -> Any:
+    """A MetaTask's, or that of the run's first agent."""
+    learner = getattr(model.task, "learner", None)
+    return learner or import_module("raycollab.experiment_file").read_run(run).members()[0].learner
 
 
 def _export(command: argparse.Namespace, overrides: list[str]) -> int:

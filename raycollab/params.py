@@ -138,6 +138,7 @@ class FlatModel:
         self.shared: list[Tensor] = []
         self.shared_grads: list[Tensor] = []
         self._grad_views: list[tuple[nn.Parameter, Tensor]] = []
+        self._exchanged: list[nn.Parameter] = []
         self._private: dict[str, Tensor] = {}
         self._learned: dict[str, Tensor] = {}
         entries: list[Entry] = []
@@ -151,6 +152,7 @@ class FlatModel:
                 form = tuple(group[name].shape), _dtype_name(group[name])
                 entries.append(Entry(name, *form, offset, _scale(self.module, name)))
                 offset = entries[-1].stop
+            self._exchanged += [group[name] for name in shared]
             self._private.update({name: group[name].data for name in private})
             self._learned.update({name: group[name].data for name in (*shared, *private)})
         self._first_private = {name: tensor.clone() for name, tensor in self._private.items()}
@@ -276,6 +278,11 @@ class FlatModel:
                 parameter.grad = view
         for grad in self.grads:
             grad.zero_()
+
+    def gradient(self, loss: Tensor) -> Tensor:
+        """The gradient of a loss by the exchanged parameters as a new float32 vector [d]; `grads` stay as they are."""
+        found = torch.autograd.grad(loss, self._exchanged, allow_unused=True, materialize_grads=True)
+        return torch.cat([gradient.reshape(-1).float() for gradient in found])
 
     def is_scratch(self, tensor: Tensor) -> bool:
         """Whether a tensor lies in memory that the next agent overwrites."""

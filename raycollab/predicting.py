@@ -29,10 +29,10 @@ def predict_file(model: TrainedModel, data: str, out: str) -> int:
         for name, values in predictions.items()
     }
     table = pa.table(arrays)
-    storage, slash, name = out.rpartition("/")
+    storage, name = Storage.holding(out)
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
-    Storage(storage or slash or ".").write_bytes(name, sink.getvalue().to_pybytes())
+    storage.write_bytes(name, sink.getvalue().to_pybytes())
     return int(table.num_rows)
 
 

@@ -36,12 +36,16 @@ class StagesResult:
         return list(self.results.values())[-1]
 
     def report(self) -> str:
-        """A line for each stage: rounds, the bytes of the model that it handed on, seconds, metrics."""
+        """A line for each stage: rounds, bytes that crossed up and down, seconds, bytes of the model, metrics."""
         lines = []
         for name, result in self.results.items():
+            up, down = (sum(row[column] for row in result.history) for column in ("bytes_up", "bytes_down"))
             size = len(Storage(result.path).read_bytes("model/model.safetensors"))
             metrics = "  ".join(f"{metric} {value:.4f}" for metric, value in result.metrics.items())
-            lines.append(f"{name}: {result.num_rounds} rounds  {size:,} bytes  {result.seconds:.1f} s  {metrics}")
+            lines.append(
+                f"{name}: {result.num_rounds} rounds  {up:,} bytes up  {down:,} down  {result.seconds:.1f} s  "
+                f"model {size:,} bytes  {metrics}"
+            )
         return "\n".join(lines)
 
 

@@ -43,6 +43,12 @@ class Storage:
     def __init__(self, uri: str) -> None:
         self._filesystem, self._root, self._uri = _open(uri)
 
+    @classmethod
+    def holding(cls, path: str) -> tuple["Storage", str]:
+        """The folder of a file, and the file's name in it."""
+        folder, slash, name = path.rpartition("/")
+        return cls(folder or slash or "."), name
+
     @property
     def uri(self) -> str:
         """The absolute path of a local folder, whichever way it was given; else the URI."""

@@ -61,8 +61,8 @@ def show(experiment: Experiment, *, address: str | None = None, out: str | None 
     found = holdings(experiment, address=address)
     Console().print(terminal(found))
     if out is not None:
-        folder, _, name = out.rpartition("/")
-        Storage(folder or ".").write_bytes(name, picture(found))
+        storage, name = Storage.holding(out)
+        storage.write_bytes(name, picture(found))
 
 
 def check(experiment: Experiment, *, address: str | None = None) -> None:

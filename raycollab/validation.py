@@ -138,11 +138,10 @@ class ValidationLoss:
 
     def gradient(self, change: Mapping[str, Tensor], *, part: int, batch_size: int) -> Tensor:
         """On one of the shuffled batches, [d]."""
-        model, module = self.validation.model, self.validation.loaded(self._changed(change))
-        model.zero_grad()
+        module = self.validation.loaded(self._changed(change))
         batches = self.validation.batches(batch_size, shuffled=True)
-        self.validation.task.loss(module, batches[part % len(batches)]).backward()
-        return torch.cat([grad.float() for grad in model.shared_grads]).cpu()
+        loss = self.validation.task.loss(module, batches[part % len(batches)])
+        return self.validation.model.gradient(loss).cpu()
 
     def _changed(self, change: Mapping[str, Tensor]) -> dict[str, Tensor]:
         vectors = self.vectors

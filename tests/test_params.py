@@ -247,6 +247,28 @@ def test_gradients_that_somebody_dropped_are_bound_again():
     assert model.grads[0].tolist() == [1, 1, 1]
 
 
+def test_a_gradient_by_what_is_exchanged():
+    """Of (body . (1, 2)) head, with the body at (1, 2) and heads of 3 and 4: 3 times (1, 2). An unused head has zeros.
+
+    What an optimizer holds is not touched, and two gradients do not share memory.
+    """
+    module = nn.ModuleDict({"body": nn.Linear(2, 1, bias=False), "head": nn.Linear(1, 1), "idle": nn.Linear(1, 1)})
+    model = flat(module, exclude=("head.*",))
+    model.flats[0].copy_(torch.tensor([1.0, 2.0, 9.0, 9.0, 3.0, 4.0]))
+    model.grads[0].fill_(7.0)
+    loss = module["head"](module["body"](torch.tensor([[1.0, 2.0]]))).sum()
+    first = model.gradient(loss)
+    assert first.tolist() == [3, 6, 0, 0]
+    model.gradient(module["body"](torch.ones(1, 2)).sum())
+    assert first.tolist() == [3, 6, 0, 0]
+    assert model.grads[0].tolist() == [7] * 6
+    mixed = flat(with_head(torch.bfloat16), exclude=("head.bias",))
+    answer = mixed.module["head"](mixed.module["body"](torch.ones(1, 2)).bfloat16())
+    found = mixed.gradient(answer.float().sum())
+    assert found.dtype == torch.float32
+    assert [part.abs().sum() > 0 for part in mixed.split(found)] == [True, True]
+
+
 def test_a_buffer_that_forward_binds_anew_is_read_and_put_back():
     module = nn.Linear(1, 1)
     module.register_buffer("mean", torch.zeros(2))

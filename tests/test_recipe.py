@@ -72,6 +72,7 @@ SETTINGS = [
     tasks.MaskedAutoencoding(models.MaskedAutoencoder(models.ViT(8, patch=4)), share=0.5),
     tasks.Contrastive(models.TwoTowers(MLP(4, 2), MLP(4, 2)), candidates=8),
     *(tasks.ResizedCrop((0.1, 0.5)), tasks.ColorJitter(0.1), tasks.GaussianBlur(sigma=(1.0, 1.0))),
+    tasks.RandomAffine(scale=(0.9, 1.1)),
     tasks.SequenceToSequence(models.Transformers("x", head="seq2seq-lm"), start=1, max_tokens=8),
     data.Characters("abc", unknown="a"),
     data.Bytes(),

@@ -32,6 +32,14 @@ def test_bytes_round_trip_and_replace(storage):
     assert storage.list_files("x") == ["y.bin"]
 
 
+@pytest.mark.parametrize(
+    ("path", "folder", "name"),
+    [("curve.png", ".", "curve.png"), ("a/b/curve.png", "a/b", "curve.png"), ("/curve.png", "/", "curve.png")],
+)
+def test_the_folder_of_a_file(path, folder, name):
+    assert Storage.holding(path) == (Storage(folder), name)
+
+
 def test_a_name_that_ends_like_a_compressed_file_changes_nothing(storage):
     storage.write_bytes("x.gz", b"plain")
     assert storage.read_bytes("x.gz") == b"plain"

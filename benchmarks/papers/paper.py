@@ -13,10 +13,11 @@ from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any
 
+from benchmarks.papers.clocked import Clocked
 from benchmarks.papers.swept import Found, Swept
 from raycollab import Experiment, Result, run_experiment, run_stages
 
-_T_95 = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57}  # Student's t, two-sided, by degrees of freedom
+_T_95 = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 14: 2.14}  # Student's t, two-sided, by degrees of freedom
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Paper:
         source: Whose result it is.
         kind: "full run", "reduced" (a setup of our own, no published target) or "GPU".
         experiments: Makes the experiments, or the stages of one, or sweeps, by name, from a seed and whether it is the
-            tiny version for tests.
+            tiny version for tests; or pairs of which one is measured beside the other.
         figure: The number that an experiment's result stands for.
         unit: What the figure is.
         published: The published figure by the experiment's name, as text.
@@ -40,7 +41,7 @@ class Paper:
     title: str
     source: str
     kind: str
-    experiments: Callable[[int, bool], Mapping[str, Experiment | Mapping[str, Experiment] | Swept]]
+    experiments: Callable[[int, bool], Mapping[str, Experiment | Mapping[str, Experiment] | Swept | Clocked]]
     figure: Callable[[Result | Found], float]
     unit: str
     published: Mapping[str, str]
@@ -93,9 +94,9 @@ def run_one(module: str, name: str, seed: int, tiny: bool) -> tuple[float, float
         return paper.figure(result), seconds, {column: number(result) for column, number in paper.columns.items()}
 
 
-def _run(experiment: Experiment | Mapping[str, Experiment] | Swept, folder: str, seed: int) -> Result | Found:
-    """What an experiment, or the last of its stages, ends with, in this process; or what a sweep finds."""
-    if isinstance(experiment, Swept):
+def _run(experiment: Experiment | Mapping[str, Experiment] | Swept | Clocked, folder: str, seed: int) -> Result | Found:
+    """What an experiment, or the last of its stages, ends with, in this process; or what a sweep or a clock finds."""
+    if isinstance(experiment, Swept | Clocked):
         return experiment.run(folder, seed)
     if isinstance(experiment, Mapping):
         return run_stages({name: _placed(stage, folder, seed) for name, stage in experiment.items()}).last

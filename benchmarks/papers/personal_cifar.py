@@ -21,6 +21,7 @@ POINTS = 8
 def experiments(seed: int, tiny: bool) -> Mapping[str, rc.Experiment]:
     rounds = 2 if tiny else ROUNDS
     source = images(400 if tiny else IMAGES, seed, tiny=tiny)
+    test = images(100, seed + 1, tiny=True) if tiny else TEST
     parts = rc.Dirichlet(0.1, by="label", num_parts=4 if tiny else AGENTS, seed=seed)
 
     def experiment(learner: rc.Learner, exchange: rc.Exchange = rc.Exchange()) -> rc.Experiment:  # noqa: B008 - frozen
@@ -28,7 +29,7 @@ def experiments(seed: int, tiny: bool) -> Mapping[str, rc.Experiment]:
             TASK,
             rc.Split(source, parts, (learner,), val_fraction=0.25),
             (rc.Mean(),),
-            TEST,
+            test,
             exchange=exchange,
             run=rc.RunConfig(num_rounds=rounds, eval_every=EVERY),
             checkpoint=rc.CheckpointConfig(every=10**6),

@@ -21,7 +21,7 @@ def experiments(seed: int, tiny: bool) -> Mapping[str, rc.Experiment]:
                 val_fraction=0.0,
             ),
             (rc.Mean("uniform"),),
-            TEST,
+            images(100, seed + 1, tiny=True) if tiny else TEST,
             run=rc.RunConfig(num_rounds=1 if tiny else 40, eval_every=2),
             checkpoint=rc.CheckpointConfig(every=10**6),
         )

@@ -6,6 +6,7 @@ It has not been run at full size yet: it was written where there is no GPU.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from torch import nn
 
@@ -43,7 +44,8 @@ TASK = rc.ImageClassification(
 
 
 def experiments(seed: int, tiny: bool) -> Mapping[str, rc.Experiment]:
-    learners = {"FedAvg": SGD, "SCAFFOLD": rc.Scaffold(SGD)}
+    sgd = replace(SGD, epochs=1) if tiny else SGD
+    learners = {"FedAvg": sgd, "SCAFFOLD": rc.Scaffold(sgd)}
     return {
         name: rc.Experiment(
             TASK,

@@ -1,20 +1,40 @@
 """Self-supervision on MNIST without labels by eight agents, then a linear probe that learns ten labels a class."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
+
+from torch import nn
 
 import raycollab as rc
 from benchmarks.papers.mnist import TEST, TRAIN, task
 from benchmarks.papers.paper import Paper, final_accuracy, gains
 
-AGENTS, IMAGES, LABELS, TEMPERATURE = 8, 10_000, 100, 0.2
-TRUNK = rc.models.CNN(128, channels=(16, 32), hidden=128, batch_norm=True)
-PROJECTED = rc.models.Headed(TRUNK, rc.models.MLP(128, 32, (64,)))
-CLASSIFIED = rc.models.Headed(TRUNK, rc.models.MLP(128, 10, ()))
-VIEWS = (rc.tasks.ResizedCrop(scale=(0.3, 1.0)), rc.tasks.ColorJitter(saturation=0.0), rc.tasks.GaussianBlur())
-PRETRAIN = rc.SGD(lr=0.1, momentum=0.9, batch_size=64, drop_last=True, autocast=True)
-ROUNDS = 4
-PROBE, SCRATCH, SUPERVISED_ROUNDS = rc.SGD(lr=0.1, momentum=0.9), rc.SGD(lr=0.1, momentum=0.9), 100
+
+@dataclass(frozen=True)
+class Normed(rc.models.Wrapper):
+    """Another net, whose features are brought to mean 0 and deviation 1: without that a linear probe hardly learns.
+
+    Args:
+        width: Number of its features.
+    """
+
+    width: int
+
+    def changed(self, module: nn.Module) -> nn.Module:
+        """Put a BatchNorm behind it."""
+        return nn.Sequential(module, nn.BatchNorm1d(self.width))
+
+
+AGENTS, IMAGES, LABELS, TEMPERATURE = 8, 10_000, 100, 0.1
+CONVOLUTIONS = rc.models.Without(rc.models.CNN(10, channels=(16, 32, 64), batch_norm=True), ("13", "14", "15"))
+WIDTH = 64 * 3 * 3  # of what is left of it: its last feature map
+TRUNK = Normed(CONVOLUTIONS, WIDTH)
+PROJECTED = rc.models.Headed(TRUNK, rc.models.MLP(WIDTH, 32, (128,)))
+CLASSIFIED = rc.models.Headed(TRUNK, rc.models.MLP(WIDTH, 10, ()))
+VIEWS = (rc.tasks.RandomAffine(degrees=15, shift=0.12, scale=(0.8, 1.2), slant=0.2),)
+PASSES, BATCH, STEPS, LR, POOLED_LR, POOLED_BATCH = 20, 32, 3, 0.1, 0.1, 128
+PROBE, PROBE_ROUNDS = rc.SGD(lr=0.03, momentum=0.9, weight_decay=0.02), 100
+SCRATCH, SCRATCH_ROUNDS = rc.SGD(lr=0.3, momentum=0.9), 60
 EVERYTHING, PROBED = "8 agents, then the probe", "pooled, then the probe"
 
 
@@ -23,10 +43,16 @@ def unlabelled(count: int, seed: int, *, tiny: bool) -> rc.Source:
     return rc.data.Holdout(TEST if tiny else TRAIN, "test", fraction=count / (10_000 if tiny else 60_000), seed=seed)
 
 
+def pretraining(rate: float, batch: int, rounds: int, steps: int) -> rc.SGD:
+    """Rounds of a few steps each, which are too short to build the velocity up anew."""
+    kept = {"momentum": 0.9, "keep_momentum": True, "drop_last": True, "autocast": True}
+    return rc.SGD(lr=rate, batch_size=batch, steps=steps, schedule=rc.Cosine(length=rounds), **kept)
+
+
 def experiments(seed: int, tiny: bool) -> Mapping[str, rc.Experiment | Mapping[str, rc.Experiment]]:
-    images = unlabelled(800 if tiny else IMAGES, seed, tiny=tiny)
-    labelled = rc.data.Holdout(images, "test", fraction=LABELS / (800 if tiny else IMAGES), seed=seed)
-    rounds, late = (1, 2) if tiny else (ROUNDS, SUPERVISED_ROUNDS)
+    count = 800 if tiny else IMAGES
+    images = unlabelled(count, seed, tiny=tiny)
+    labelled = rc.data.Holdout(images, "test", fraction=LABELS / count, seed=seed)
     test = unlabelled(500, seed + 1, tiny=True) if tiny else TEST
 
     def experiment(what: rc.Task, source: rc.Source, parts: int, learner: rc.Learner, num: int) -> rc.Experiment:
@@ -34,21 +60,20 @@ def experiments(seed: int, tiny: bool) -> Mapping[str, rc.Experiment | Mapping[s
         run = rc.RunConfig(num_rounds=num, eval_every=num)
         return rc.Experiment(what, agents, (rc.Mean(),), test, run=run, checkpoint=rc.CheckpointConfig(every=10**6))
 
-    learn = rc.SimCLR(PROJECTED, VIEWS, temperature=TEMPERATURE)
-    linear = task(rc.models.Frozen(CLASSIFIED, ("trunk.*",)))
-    probe = experiment(linear, labelled, AGENTS, PROBE, late)
-    schedule = rc.Cosine(length=rounds)
-    stages = {
-        name: {
-            "pretrain": experiment(learn, images, parts, replace(PRETRAIN, schedule=schedule), rounds),
-            "probe": probe,
-        }
-        for name, parts in ((EVERYTHING, AGENTS), (PROBED, 1))
-    }
+    def pretrained(parts: int, rate: float, batch: int, steps: int) -> rc.Experiment:
+        rounds = 1 if tiny else PASSES * IMAGES // (parts * batch * steps)
+        learner = pretraining(rate, batch, rounds, steps)
+        return experiment(rc.SimCLR(PROJECTED, VIEWS, temperature=TEMPERATURE), images, parts, learner, rounds)
+
+    probe = experiment(
+        task(rc.models.Frozen(CLASSIFIED, ("trunk.*",))), labelled, AGENTS, PROBE, 2 if tiny else PROBE_ROUNDS
+    )
+    alone = 1 if tiny else IMAGES // POOLED_BATCH
     return {
-        **stages,
+        EVERYTHING: {"pretrain": pretrained(AGENTS, LR, BATCH, STEPS), "probe": probe},
+        PROBED: {"pretrain": pretrained(1, POOLED_LR, POOLED_BATCH, alone), "probe": probe},
         "fresh trunk, the probe alone": probe,
-        "from scratch": experiment(task(CLASSIFIED), labelled, AGENTS, SCRATCH, late),
+        "from scratch": experiment(task(CLASSIFIED), labelled, AGENTS, SCRATCH, 2 if tiny else SCRATCH_ROUNDS),
     }
 
 

@@ -220,8 +220,9 @@ class LearnedWeights(Aggregator):
             vectors = stack.vectors(name)
             merged[name] = total = torch.zeros_like(vectors[0])
             for start, stop, group in self.runs[BUFFERS if name == BUFFERS else DELTA]:
-                piece = total[start:stop]
-                for vector, weight in zip(vectors, by_group[group], strict=True):
+                piece, (first, *others) = total[start:stop], by_group[group]
+                torch.mul(vectors[0][start:stop], first, out=piece)
+                for vector, weight in zip(vectors[1:], others, strict=True):
                     piece.add_(vector[start:stop], alpha=weight)
         return merged
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from raycollab.growth.when import AtRounds, When
+from raycollab.growth.when import When
 from raycollab.models.base import Model
 from raycollab.models.sliced import unscaled
 from raycollab.settings import Settings, require
@@ -45,9 +45,8 @@ class Growth(Settings):
             require(unscaled(form) == form, "Growth.forms", form, accepted)
         accepted = "must say when, such as rc.growth.AtRounds((10,)) or rc.growth.NewClasses()"
         require(isinstance(self.when, When), "Growth.when", self.when, accepted)
-        steps = len(self.when.rounds) if isinstance(self.when, AtRounds) else 0
-        accepted = f"must name at most as many rounds as there are forms to grow out of: {len(self.forms)}"
-        require(steps <= len(self.forms), "Growth.when", self.when, accepted)
+        accepted = f"must ask for at most as many steps as there are forms to grow out of: {len(self.forms)}"
+        require((self.when.most_steps or 0) <= len(self.forms), "Growth.when", self.when, accepted)
         require(self.probation >= 0, "Growth.probation", self.probation, "must be >= 0 evaluations")
         require(self.tolerance >= 0, "Growth.tolerance", self.tolerance, "must be >= 0")
         few = 1 <= self.patience <= (self.probation or self.patience)

@@ -38,6 +38,11 @@ class When(Settings, ABC):
 
     looks_at_labels: ClassVar[bool] = False
 
+    @property
+    def most_steps(self) -> int | None:
+        """Steps that it can ever ask for; None if that is not known."""
+        return None
+
     def init(self) -> Mapping[str, Any]:
         """What it remembers of earlier rounds: plain values. It begins anew with each form."""
         return {}
@@ -61,6 +66,11 @@ class AtRounds(When):
         object.__setattr__(self, "rounds", tuple(self.rounds))
         ascending = bool(self.rounds) and list(self.rounds) == sorted(set(self.rounds)) and min(self.rounds) >= 2
         require(ascending, "AtRounds.rounds", self.rounds, "must be ascending rounds >= 2")
+
+    @property
+    def most_steps(self) -> int:
+        """One a round."""
+        return len(self.rounds)
 
     def cause(self, news: News, state: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
         """Whether the next round is one of them."""

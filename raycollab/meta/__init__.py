@@ -3,8 +3,9 @@
 from raycollab.meta.anil import ANIL
 from raycollab.meta.base import MetaLearner
 from raycollab.meta.cavia import CAVIA
+from raycollab.meta.curves import curve, curve_picture, curve_table
 from raycollab.meta.episodes import Episode, Episodes, FewShot, PartyTask, split_classes
-from raycollab.meta.evaluation import Interval, OverEpisodes, curve, few_shot
+from raycollab.meta.evaluation import Interval, OverEpisodes, few_shot
 from raycollab.meta.fomaml import FOMAML
 from raycollab.meta.functional import Functional
 from raycollab.meta.functions import FromFunction, Sinusoids
@@ -36,6 +37,8 @@ __all__ = [
     "Reptile",
     "Sinusoids",
     "curve",
+    "curve_picture",
+    "curve_table",
     "few_shot",
     "split_classes",
 ]

@@ -2,8 +2,8 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from torch import Tensor
@@ -49,34 +49,60 @@ class InnerSteps(MetaLearner):
             )
         now, rates = dict(params), self.rates(params, names)
         for _ in range(self.steps):
-            gradient = self._gradient(model, now, names, support, differentiable)
-            now |= {name: now[name] - rates[name] * gradient[name] for name in names}
+            moves = _moves(model, now, rates, support, differentiable)
+            now |= {name: now[name] + move for name, move in moves.items()}
         return now if differentiable else {name: tensor.detach() for name, tensor in now.items()}
-
-    def _gradient(
-        self, model: Functional, now: Parameters, names: Sequence[str], support: Batch, differentiable: bool
-    ) -> Parameters:
-        def loss(changed: dict[str, Tensor]) -> Tensor:
-            return model.loss({**now, **changed}, support)
-
-        return model.gradients(loss, {name: now[name] for name in names}, differentiable=differentiable)[1]
 
 
 @dataclass(frozen=True, kw_only=True)
 class OneRate(InnerSteps):
-    """Inner steps at one rate for all.
+    """Inner steps at one rate for all, or at fixed multiples of it.
 
     Args:
         lr: Rate of the inner steps, > 0.
+        factors: Times the rate, by shell patterns over names of parameters, as in GroupRates: the first that matches
+            decides, of other names the factor is 1, and 0 leaves them as they are.
     """
 
     lr: float
+    factors: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         good = 0 < self.lr < math.inf
         require(good, f"{type(self).__name__}.lr", self.lr, "must be > 0 and finite")
+        for pattern, factor in self.factors.items():
+            good = 0 <= factor < math.inf
+            require(good, f"{type(self).__name__}.factors[{pattern!r}]", factor, "must be >= 0 and finite")
 
     def rates(self, params: Parameters, names: Sequence[str]) -> dict[str, float | Tensor]:
-        """The same for each."""
-        return dict.fromkeys(names, self.lr)
+        """The same for each, times its factor."""
+        return {name: self.lr * self.factor(name) for name in names}
+
+    def factor(self, name: str) -> float:
+        """Of a parameter's rate."""
+        return next((factor for pattern, factor in self.factors.items() if fnmatchcase(name, pattern)), 1.0)
+
+
+def _moves(
+    model: Functional, now: Parameters, rates: Mapping[str, float | Tensor], support: Batch, differentiable: bool
+) -> dict[str, Tensor]:
+    """Minus the rates times the gradient, by name.
+
+    A rate that all have multiplies the loss instead: fewer passes over all parameters of all episodes.
+    """
+    shared = _shared(rates)
+
+    def loss(changed: dict[str, Tensor]) -> Tensor:
+        return model.loss({**now, **changed}, support) * -(shared or 1.0)
+
+    found = model.gradients(loss, {name: now[name] for name in rates}, differentiable=differentiable)[1]
+    return found if shared else {name: rates[name] * move for name, move in found.items()}
+
+
+def _shared(rates: Mapping[str, float | Tensor]) -> float | None:
+    """The number that all rates are, if they are one."""
+    first, *others = rates.values()
+    if isinstance(first, float) and all(isinstance(rate, float) and rate == first for rate in others):
+        return first
+    return None

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
 import torch
@@ -86,7 +86,7 @@ def few_shot(
 
     Args:
         model: Where to start; stays as it is.
-        learner: Adapts; with other `tasks` or `steps` it gives curves over shots and inner steps.
+        learner: Adapts, to episodes of its `tasks`; `curve` goes over their shots, or over its inner steps.
         shard: A new party's data.
         episodes: How many, >= 2.
         seed: They are drawn at the addresses (seed, "few-shot", number): the same for learners that are compared.
@@ -108,28 +108,6 @@ def few_shot(
         "after": Interval.of(after_all),
         "gain": Interval.of(after_all - before_all),
     }
-
-
-def curve(
-    model: TrainedModel, learner: MetaLearner, shard: Shard, setting: str, values: Sequence[int], **settings: int | str
-) -> dict[int, Interval]:
-    """`few_shot` after adaptation, over one setting.
-
-    Args:
-        model: Where to start.
-        learner: Adapts.
-        shard: A new party's data.
-        setting: "steps" of the learner, or "shots" or "support" of its tasks.
-        values: Of that setting.
-        settings: Those of `few_shot`.
-    """
-
-    def changed(value: int) -> MetaLearner:
-        if hasattr(learner, setting):
-            return replace(learner, **{setting: value})  # type: ignore[arg-type]
-        return replace(learner, tasks=replace(learner.tasks, **{setting: value}))  # type: ignore[type-var]
-
-    return {value: few_shot(model, changed(value), shard, **settings)["after"] for value in values}  # type: ignore[arg-type]
 
 
 def drawn(tasks: Episodes, shard: Shard, count: int, seed: int) -> Iterator[Episode]:

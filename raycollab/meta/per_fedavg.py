@@ -48,7 +48,8 @@ class PerFedAvg(OneRate):
             return loss, gradient
 
         def shifted(sign: float) -> Parameters:
-            there = {name: tensor + sign * self.delta * gradient[name] for name, tensor in params.items()}
+            lengths = {name: sign * self.delta * self.factor(name) for name in params}
+            there = {name: tensor + lengths[name] * gradient[name] for name, tensor in params.items()}
             return model.gradients(lambda at: model.loss(at, support), there)[1]
 
         ahead, behind, scale = shifted(1.0), shifted(-1.0), self.lr / (2 * self.delta)

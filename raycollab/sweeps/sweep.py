@@ -35,7 +35,6 @@ from raycollab.sweeps.trial import EXAMPLES, UPDATES, at, run_trial
 
 _WINNER, _PICTURE, _WEIGHTS, _TRIALS = "winner.yaml", "trials.png", "weights.png", "trials.json"
 _FROM_TUNE = (  # warnings at which nobody who sweeps can do anything
-    "Consider boosting PBT performance",
     "lbfgs failed to converge",  # PB2's model of few points
     "The optimal value found for dimension",
     "scipy.optimize: The `disp` and `iprint` options",
@@ -118,6 +117,7 @@ def search(experiment: Experiment, settings: Search, *, address: str | None = No
                 scheduler=scheduler(settings, experiment.run.num_rounds),
                 max_concurrent_trials=None if settings.searcher == "random" else most,
                 time_budget_s=settings.budget_s,
+                reuse_actors=True,  # a process takes seconds to start, and all trials need the same
             ),
             run_config=tune.RunConfig(
                 name=path.name,
@@ -213,7 +213,7 @@ def _most(placement: Placement) -> int:
 
 
 def _fitted(tuner: tune.Tuner) -> tune.ResultGrid:
-    """Run the trials, without warnings at each round: it is short, PBT starts processes, PB2 models few points."""
+    """Run the trials, without warnings at each round: it is short, and PB2 models few points."""
     logger = logging.getLogger("ray.tune.execution.experiment_state")
     before = logger.level
     logger.setLevel(logging.ERROR)

@@ -26,6 +26,7 @@ from raycollab.runtime.ray_hosts import HostSpecs
 from raycollab.sweeps.settings import paths
 
 UPDATES, EXAMPLES = "agent_updates", "examples"  # what a trial has cost so far
+_PATIENCE = "TUNE_FUNCTION_THREAD_TIMEOUT_S"  # that Tune has with a trial that ends, before another takes its process
 
 
 def at(text: str, settings: Mapping[str, Any]) -> Experiment:
@@ -45,6 +46,7 @@ def run_trial(text: str, placement: Placement | None, device: str, here: str, co
         here: Folder that relative paths start from, if there is one of this name.
         config: Settings by their paths.
     """
+    os.environ.setdefault(_PATIENCE, "60")
     experiment = replace(at(text, config).resolved(), checkpoint=CheckpointConfig(every=1))
     place = Path(tempfile.mkdtemp(dir=os.getcwd()))  # in Tune's folder: a process that it stops cleans up nothing
     if os.path.isdir(here):

@@ -1,5 +1,6 @@
 """A task for each kind of data."""
 
+from raycollab.tasks.affine import RandomAffine
 from raycollab.tasks.audio import AudioClassification
 from raycollab.tasks.augmentation import (
     Augmentation,
@@ -46,6 +47,7 @@ __all__ = [
     "Multimodal",
     "ObjectDetection",
     "OrderedDropout",
+    "RandomAffine",
     "RandomCrop",
     "Regression",
     "ResizedCrop",

@@ -137,14 +137,14 @@ class ResizedCrop(Augmentation):
         area = self.scale[0] + (self.scale[1] - self.scale[0]) * drawn[0]
         shape = self.ratio[0] * (self.ratio[1] / self.ratio[0]) ** drawn[1]
         sides = torch.stack([area * shape, area / shape]).sqrt().clamp(max=1.0)  # width, height; the image's are 1
-        middles = (2 * drawn[2:] - 1) * (1 - sides)  # the image goes from -1 to 1
+        places = (2 * drawn[2:] - 1) * (1 - sides)  # of their middles; the image goes from -1 to 1
         across, down = (
-            _middles(size, images.device) * sides[axis][:, None] + middles[axis][:, None]
+            middles(size, images.device) * sides[axis][:, None] + places[axis][:, None]
             for axis, size in enumerate((width, height))
         )  # [b, width], [b, height]
         grid = torch.stack(torch.broadcast_tensors(across[:, None, :], down[:, :, None]), 3)
         pieces = functional.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
-        return _as_given(pieces, images)
+        return as_given(pieces, images)
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ class ColorJitter(Augmentation):
         if images.shape[1] == 3:
             gray = (values * values.new_tensor(_LUMA).view(3, 1, 1)).sum(1, keepdim=True)
             values = gray + (values - gray) * (1 + self.saturation * stronger)
-        return _as_given(values, images)
+        return as_given(values, images)
 
 
 @dataclass(frozen=True)
@@ -206,14 +206,14 @@ class GaussianBlur(Augmentation):
         drawn = torch.rand(2, len(images), 1, 1, 1, device=images.device)
         sigma = self.sigma[0] + (self.sigma[1] - self.sigma[0]) * drawn[0]
         down, across = (_kernels(size, sigma) for size in images.shape[-2:])
-        blurred = _as_given(down @ images.float() @ across.transpose(2, 3), images)
+        blurred = as_given(down @ images.float() @ across.transpose(2, 3), images)
         return torch.where(drawn[1] < self.probability, blurred, images)
 
 
 _LUMA = (0.299, 0.587, 0.114)
 
 
-def _middles(size: int, device: torch.device) -> Tensor:
+def middles(size: int, device: torch.device) -> Tensor:
     """Where the middles of so many pixels are between -1 and 1 [size]."""
     return (2 * torch.arange(size, device=device) + 1) / size - 1
 
@@ -224,7 +224,7 @@ def _kernels(size: int, sigma: Tensor) -> Tensor:
     return (-((places[:, None] - places) ** 2) / (2 * sigma**2)).softmax(3)
 
 
-def _as_given(values: Tensor, images: Tensor) -> Tensor:
+def as_given(values: Tensor, images: Tensor) -> Tensor:
     """Floats in the type of the images that they were made of; bytes are rounded."""
     if images.is_floating_point():
         return values.to(images.dtype)

@@ -26,6 +26,8 @@ class Scale(Transform):
     formula = "factor(rounds so far) * delta"
 
     def __post_init__(self) -> None:
+        accepted = "must be a schedule such as rc.Cosine(length=100)"
+        require(isinstance(self.schedule, Schedule), "Scale.schedule", self.schedule, accepted)
         over = self.schedule.over
         require(over == "rounds", "Scale.schedule.over", over, "must be 'rounds': nothing else is counted here")
 

@@ -23,7 +23,7 @@ from .hosts import HEAD, PORT, hosts, not_allowed, run_on_head
 
 ROOT = Path(__file__).parents[2]
 PARTIES = ["party-0", "party-1", "party-2"]
-ROUNDS = 150
+ROUNDS = 80
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
 
@@ -104,7 +104,7 @@ def test_one_host_is_cut_off_and_another_killed(tmp_path, surroundings):
     """
     with hosts(PARTIES, tmp_path, surroundings) as (first, second, third):
         settings = ["--agents.partition.num_parts=3", f"--run.num_rounds={ROUNDS}"]
-        settings += ["--failure.round_timeout_s=20", "--failure.start_timeout_s=40"]
+        settings += ["--failure.round_timeout_s=10", "--failure.start_timeout_s=30"]
         with running(tmp_path, surroundings, *settings) as process:
             wait_for_rounds(process, tmp_path, 5)
             before, at = third.received(), len(rounds(tmp_path))

@@ -126,6 +126,7 @@ LEARNERS |= {
     rc.Reptile: (rc.Reptile(lr=0.1, steps=2, **EPISODES),),
     rc.ANIL: (rc.ANIL(lr=0.1, head=("3.*",), **EPISODES),),
     rc.PerFedAvg: (rc.PerFedAvg(lr=0.1, hessian="difference", outer_steps=2, outer=rc.SGD(lr=0.1), **EPISODES),),
+    rc.MetaSGD: (rc.MetaSGD(outer=ADAM, **EPISODES),),
 }
 SOME = rc.SGD(lr=0.1, momentum=0.9, keep_momentum=True, **SHORT)
 LEARNERS |= {
@@ -177,8 +178,8 @@ TABLES = {
     rc.Codec: CODECS,
 }
 APART = {  # with models of their own
+    *(rc.CAVIA, rc.ProtoNet),  # a head by another name, or that never learns: tests/meta
     *(rc.Distill, rc.Student),  # they learn together: test_distillation.py
-    *(rc.MetaSGD, rc.CAVIA, rc.ProtoNet),  # tests/meta
     rc.IFCA,  # with PerCluster, which every chain of it has
     rc.LoRAProduct,  # test_adapters.py
 }
@@ -232,5 +233,8 @@ def sender(learner: rc.Learner, chain: tuple) -> rc.Learner:
 
 
 def settings_of(learner: rc.Learner) -> dict:
-    """What an experiment must set for a learner: the head of some is what is not exchanged."""
+    """What an experiment must set for a learner: what is not exchanged, such as heads, or inner rates in the net."""
+    if isinstance(learner, rc.MetaSGD):
+        net = rc.models.WithRates(rc.models.MLP(64, 10, hidden=(16,)), 0.05)
+        return {"exchange": rc.Exchange(exclude=("rate/*",)), "task": rc.ImageClassification(net, num_classes=10)}
     return {"exchange": rc.Exchange(exclude=("3.*",))} if isinstance(learner, rc.FedRep | rc.FedBABU) else {}

@@ -53,7 +53,7 @@ def test_asked():
         (lambda: Asked(1.5), r"Asked.share=1.5: must be in \(0, 1\]"),
         (lambda: rc.Growth((), AtRounds((3,))), r"Growth.forms=\(\): must be recipes of smaller nets"),
         (lambda: rc.Growth((MLP,), AtRounds((3,))), r"Growth.forms=.*: must be recipes of smaller nets"),
-        (lambda: rc.Growth((MLP(4, 2),), AtRounds((3, 6))), r"Growth.when=AtRounds.*: must name at most .*: 1"),
+        (lambda: rc.Growth((MLP(4, 2),), AtRounds((3, 6))), r"Growth.when=AtRounds.*: must ask for at most .*: 1"),
         (lambda: rc.Growth((MLP(4, 2),), 3), r"Growth.when=3: must say when, such as rc.growth.AtRounds"),
         (lambda: rc.Growth((MLP(4, 2),), AtRounds((3,)), probation=-1), r"Growth.probation=-1: must be >= 0"),
         (

@@ -7,7 +7,7 @@ import torch
 import raycollab as rc
 from raycollab.deploy import TrainedModel
 from raycollab.errors import ConfigError
-from raycollab.meta import MAML, FewShot, Interval, OverEpisodes, PartyTask, curve, few_shot
+from raycollab.meta import MAML, FewShot, Interval, OverEpisodes, PartyTask, few_shot
 from raycollab.meta.evaluation import drawn
 from raycollab.metrics import Statistics
 
@@ -55,16 +55,6 @@ def test_few_shot_by_hand():
     assert found["gain"].mean == pytest.approx(found["after"].mean - found["before"].mean)
     assert all(torch.equal(a, b) for a, b in zip(before, model.module.parameters(), strict=True))
     assert found != few_shot(model, LEARNER, DIGITS, episodes=5, metric="accuracy", seed=1)
-
-
-def test_curves():
-    """Over inner steps and over shots, each point a few_shot of its own: more of either lowers the loss here."""
-    model = untrained()
-    steps = curve(model, LEARNER, DIGITS, "steps", (0, 1, 8), episodes=6)
-    shots = curve(model, LEARNER, DIGITS, "shots", (1, 8), episodes=6)
-    assert steps[0].mean > steps[1].mean > steps[8].mean
-    assert shots[1].mean > shots[8].mean
-    assert steps[1] == few_shot(model, replace(LEARNER, steps=1), DIGITS, episodes=6)["after"]
 
 
 def test_refuses():

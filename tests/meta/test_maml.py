@@ -94,6 +94,19 @@ def test_anil_adapts_the_head_alone(curved):
         ANIL(lr=0.3, head="top.*").adapt(model, start, curved.episode(learner)[0])
 
 
+def test_factors_on_the_inner_rate(curved):
+    """The first pattern that matches decides: none for the body is ANIL, and half is half the rate."""
+    learner = MAML(lr=0.3, factors={"3.bias": 0.5, "3.*": 1.0, "*": 0.0}, **ONE)
+    model, start, episode = curved.functional(), curved.start, curved.episode(learner)
+    anil = ANIL(lr=0.3, head=("3.*",), **ONE)
+    ours, theirs = (each.adapt(model, start, episode[0]) for each in (learner, anil))
+    ours, theirs = ({name: each[name] - tensor for name, tensor in start.items()} for each in (ours, theirs))
+    expected = {**theirs, "3.bias": 0.5 * theirs["3.bias"]}
+    torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-12)
+    assert theirs["3.bias"].any()
+    assert not ours["0.weight"].any()
+
+
 class Attention(nn.Module):
     def __init__(self):
         super().__init__()
@@ -121,6 +134,7 @@ def test_an_operation_without_second_derivative_is_named(vectorised):
     ("settings", "message"),
     [
         ({"lr": 0.0}, r"MAML\.lr=0\.0: must be > 0 and finite"),
+        ({"lr": 0.1, "factors": {"3.*": -1.0}}, r"MAML\.factors\['3\.\*'\]=-1\.0: must be >= 0 and finite"),
         ({"lr": 0.1, "steps": -1}, r"MAML\.steps=-1: must be >= 0"),
         ({"lr": 0.1, "order": 3}, r"MAML\.order=3: must be 1 or 2"),
         ({"lr": 0.1, "episodes": 0}, r"MAML\.episodes=0: must be >= 1"),

@@ -105,6 +105,35 @@ def test_adapts_in_a_fresh_process(result, tmp_path):
         assert torch.equal(loaded.predict(support)[name], values)
 
 
+def test_curves_from_the_command_line(result, tmp_path, capsys):
+    """Of the test set's episodes, as the run reports them for its own number of steps; printed, and drawn."""
+    picture = tmp_path / "curves.png"
+    call = ["curve", result.path, "--steps", "0", "2", "--shots", "1", "--episodes", "20", "--out", str(picture)]
+    assert main(call) == 0
+    *lines, last = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [line[:2] for line in lines[1:]] == [["steps", "0"], ["steps", "2"], ["shots", "1"]]
+    assert last == ["drawn", "into", str(picture)]
+    assert float(lines[2][2]) == pytest.approx(result.metrics["accuracy"], abs=5e-4)
+    assert float(lines[1][2]) < float(lines[2][2])
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_curves_of_a_new_partys_file(result, tmp_path, capsys):
+    """Its rows are drawn from, and are too few for some points."""
+    support = few(each=6)
+    table = {"image": [image.reshape(-1).tolist() for image in support["image"]]}
+    pq.write_table(
+        pa.table({**table, "label": [7 + name for name in support["label"].tolist()]}), tmp_path / "few.parquet"
+    )
+    call = ["curve", result.path, "--data", f"{tmp_path}/few.parquet", "--episodes", "2", "--shots"]
+    assert main([*call, "2"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].startswith("shots      2  ")
+    assert main([*call, "3"]) == 1
+    assert "FewShot(shots=3, queries=4) takes 7 examples a class and class 7 has 6" in capsys.readouterr().err
+    assert main(["curve", result.path]) == 2
+    assert "curve: over what? Give --steps, --shots or --support and their values" in capsys.readouterr().err
+
+
 def test_any_trained_model_adapts_with_a_learner(tmp_path, capsys):
     """Of federated averaging, too; the command takes the learner of the run's agents, and refuses a plain one."""
     plain = run(tmp_path, TASK_OF_TEN, rc.SGD(lr=0.1), rounds=1)
@@ -119,6 +148,8 @@ def test_any_trained_model_adapts_with_a_learner(tmp_path, capsys):
     pq.write_table(pa.table({"image": [[0.0] * 64], "label": [0]}), tmp_path / "few.parquet")
     assert main(["adapt", plain.path, f"{tmp_path}/few.parquet", "--out", f"{tmp_path}/out"]) == 2
     assert "adapt: SGD only trains; give learner=" in capsys.readouterr().err
+    assert main(["curve", plain.path, "--steps", "1"]) == 2
+    assert "curve: SGD does not adapt; the run must be of a meta-learner" in capsys.readouterr().err
 
 
 TASK_OF_TEN = rc.ImageClassification(MLP(64, 10, hidden=(16,)), 10)

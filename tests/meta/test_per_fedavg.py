@@ -16,11 +16,12 @@ def test_first_order_is_fomaml(curved):
     assert torch.equal(curved.update(fo).vectors["delta"], curved.update(other).vectors["delta"])
 
 
-def test_hessian_free_is_maml_but_for_the_difference(curved):
+@pytest.mark.parametrize("factors", [{}, {"0.*": 0.0, "*.bias": 3.0}], ids=str)
+def test_hessian_free_is_maml_but_for_the_difference(curved, factors):
     """The central difference is exact to delta^2 in float64; the Hessian's part is there."""
-    learner = PerFedAvg(lr=0.1, hessian="difference", **TASKS)
+    learner = PerFedAvg(lr=0.1, factors=factors, hessian="difference", **TASKS)
     given = (curved.functional(), curved.start, curved.episode(learner))
-    free, exact = (each.outer_gradient(*given)[1] for each in (learner, MAML(lr=0.1, **TASKS)))
+    free, exact = (each.outer_gradient(*given)[1] for each in (learner, MAML(lr=0.1, factors=factors, **TASKS)))
     first = replace(learner, hessian="none").outer_gradient(*given)[1]
     for name, tensor in exact.items():
         torch.testing.assert_close(free[name], tensor, rtol=1e-4, atol=1e-6)

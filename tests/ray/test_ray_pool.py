@@ -30,9 +30,9 @@ def failures(report):
 
 
 def test_the_number_of_hosts_changes_no_bit(digits):
-    """Eight agents, some with momentum of their own, Momentum on the driver: 1, 2, 8 actors and this process agree."""
+    """Eight agents, some with momentum of their own, Momentum on the driver: 2 actors, 8 and this process agree."""
     weights, own = {}, {}
-    for hosts in (1, 2, 8):
+    for hosts in (2, 8):
         settings = (f"run.name=ray-{hosts}", f"scaling.agents_per_host={8 // hosts}", "run.num_rounds=3")
         result = run_experiment(digits(*settings))
         weights[hosts] = {name: t.clone() for name, t in result.model().module.state_dict().items()}

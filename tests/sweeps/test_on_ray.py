@@ -4,9 +4,13 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 import time
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -112,6 +116,50 @@ def test_population_based_bandits(tmp_path, ray_cluster):
     assert resume_search(sweep.path).rows == sweep.rows
 
 
+@contextmanager
+def a_host_is_killed(folder):
+    """Kill the process of one host, of this process's own Ray, once a trial in the folder has reported a round."""
+    killed = []
+
+    def hosts():
+        for process in psutil.Process().children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                if "".join(process.cmdline()).startswith("ray::Host"):
+                    yield process
+
+    def kill():
+        deadline = time.monotonic() + 120
+        while not killed and time.monotonic() < deadline:
+            if any(each.stat().st_size for each in folder.glob("sweep-*/*/result.json")):
+                killed.extend(list(hosts())[:1])
+            time.sleep(0.05)
+        for process in killed:
+            process.kill()
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    yield killed
+    thread.join()
+
+
+def test_a_trial_whose_agents_die_fails_alone(tmp_path, ray_cluster):
+    """With its reason, and nobody waits for it: the next one has the whole of the cluster, and goes to its end."""
+    strict = rc.FailureConfig(max_restarts=0, min_agents=8, max_attempts=1)
+    base = replace(
+        experiment(f"--run.dir={tmp_path}", "--run.num_rounds=20"),
+        scaling=rc.ScalingConfig(agents_per_host=4, cpus_per_host=0.5),
+        failure=strict,
+    )
+    alone = settings(space={"run.seed": {"grid": [1, 2]}}, num_samples=1, scheduler="none", max_concurrent=1)
+    with a_host_is_killed(tmp_path) as killed:
+        rows = search(base, alone).rows
+    assert killed
+    assert [row["rounds"] for row in rows if not row["error"]] == [20]
+    (failed,) = [row for row in rows if row["error"]]
+    assert "QuorumError" in failed["error"]
+    assert 1 <= failed["rounds"] < 20
+
+
 def test_mlflow_is_told(tmp_path, ray_cluster, monkeypatch):
     """A run a trial, with its settings and the score of every round, in an experiment of the sweep's name."""
     stand_in(monkeypatch)
@@ -128,7 +176,7 @@ def test_mlflow_is_told(tmp_path, ray_cluster, monkeypatch):
 
 
 def test_optuna(tmp_path, ray_cluster):
-    """Numbers, whole numbers and rules; it is resumed without trying anything again."""
+    """Numbers, whole numbers and rules, in two processes for four trials; nothing is tried again on resume."""
     pytest.importorskip("optuna")
     space = {
         "chain.2.beta": {"uniform": [0.0, 0.9]},
@@ -139,6 +187,7 @@ def test_optuna(tmp_path, ray_cluster):
     sweep = search(base, settings(space=space, searcher="optuna", num_samples=4, max_concurrent=2))
     assert [row["error"] for row in sweep.rows] == [""] * 4
     assert len({row["settings"]["chain.2.beta"] for row in sweep.rows}) == 4
+    assert len({result.metrics["pid"] for result in sweep.grid}) <= 2
     assert resume_search(sweep.path).rows == sweep.rows
 
 

@@ -14,11 +14,12 @@ from raycollab.tasks import (
     GaussianBlur,
     HorizontalFlip,
     ImageClassification,
+    RandomAffine,
     RandomCrop,
     ResizedCrop,
 )
 
-ALL = (RandomCrop(2), HorizontalFlip(), Cutout(3), ResizedCrop(), ColorJitter(), GaussianBlur())
+ALL = (RandomCrop(2), HorizontalFlip(), Cutout(3), ResizedCrop(), ColorJitter(), GaussianBlur(), RandomAffine())
 KINDS = [*ALL, RandomCrop(2, mode="reflect")]
 IMAGES = torch.arange(1.0, 1 + 64 * 2 * 6 * 5).reshape(64, 2, 6, 5)  # no pixel is 0, none twice
 

@@ -21,3 +21,8 @@ def test_by_hand():
 def test_refuses_what_it_cannot_count(over):
     with pytest.raises(ConfigError, match=rf"Scale\.schedule\.over='{over}': must be 'rounds'"):
         Scale(Cosine(10, over=over))
+
+
+def test_refuses_a_number():
+    with pytest.raises(ConfigError, match=r"Scale\.schedule=2: must be a schedule such as"):
+        Scale(2)
