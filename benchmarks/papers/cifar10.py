@@ -8,7 +8,7 @@ cycle of the rate over all steps, label smoothing. Prints a line of JSON for eac
 pooled, with the accuracy on the official test set and the seconds from the first step to the last merge, and the report
 by class of each. To reach on one H200: 94.3 % in 120 s, and within 0.5 points of pooled.
 
-It has not been run at full size yet: it was written where there is no GPU, and so it makes no claim.
+It needs a GPU, has not been run at full size yet, and so makes no claim.
 """
 
 import argparse

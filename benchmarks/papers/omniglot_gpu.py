@@ -2,7 +2,7 @@
 
     python -m benchmarks.papers omniglot_gpu --seeds 0 1 2 --workers 1
 
-It has not been run at full size yet: it was written where there is no GPU.
+It needs a GPU, and has not been run at full size yet.
 """
 
 from collections.abc import Mapping

@@ -31,7 +31,7 @@ WIDTH = 64 * 3 * 3  # of what is left of it: its last feature map
 TRUNK = Normed(CONVOLUTIONS, WIDTH)
 PROJECTED = rc.models.Headed(TRUNK, rc.models.MLP(WIDTH, 32, (128,)))
 CLASSIFIED = rc.models.Headed(TRUNK, rc.models.MLP(WIDTH, 10, ()))
-VIEWS = (rc.tasks.RandomAffine(degrees=15, shift=0.12, scale=(0.8, 1.2), slant=0.2),)
+VIEWS = (rc.tasks.RandomAffine(degrees=15, translate=0.12, scale=(0.8, 1.2), shear=0.2),)
 PASSES, BATCH, STEPS, LR, POOLED_LR, POOLED_BATCH = 20, 32, 3, 0.1, 0.1, 128
 PROBE, PROBE_ROUNDS = rc.SGD(lr=0.03, momentum=0.9, weight_decay=0.02), 100
 SCRATCH, SCRATCH_ROUNDS = rc.SGD(lr=0.3, momentum=0.9), 60

@@ -218,7 +218,7 @@ class LearnedWeights(Aggregator):
         merged, by_group = {}, weights.T.tolist()
         for name in stack.names():
             vectors = stack.vectors(name)
-            merged[name] = total = torch.zeros_like(vectors[0])
+            merged[name] = total = torch.empty_like(vectors[0])
             for start, stop, group in self.runs[BUFFERS if name == BUFFERS else DELTA]:
                 piece, (first, *others) = total[start:stop], by_group[group]
                 torch.mul(vectors[0][start:stop], first, out=piece)

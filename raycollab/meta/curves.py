@@ -9,16 +9,25 @@ from typing import Any
 from raycollab.deploy import TrainedModel
 from raycollab.errors import ConfigError
 from raycollab.meta.base import MetaLearner
-from raycollab.meta.evaluation import Interval, few_shot
+from raycollab.meta.evaluation import Interval, Scorer, scores
 from raycollab.task import Shard
 
 Curve = Mapping[int, Interval]  # by a setting's value
+_SETTINGS = ("steps", "shots", "support")
 
 
 def curve(
-    model: TrainedModel, learner: MetaLearner, shard: Shard, setting: str, values: Sequence[int], **settings: int | str
+    model: TrainedModel,
+    learner: MetaLearner,
+    shard: Shard,
+    setting: str,
+    values: Sequence[int],
+    *,
+    episodes: int = 600,
+    seed: int = 0,
+    metric: str = "loss",
 ) -> dict[int, Interval]:
-    """`few_shot` after adaptation, over one setting.
+    """The "after" of `few_shot`, over one setting.
 
     Args:
         model: Where to start.
@@ -26,19 +35,24 @@ def curve(
         shard: A new party's data.
         setting: "steps" of the learner, or "shots" or "support" of its tasks.
         values: Of that setting.
-        settings: Those of `few_shot`.
+        episodes: Of each point, >= 2.
+        seed: They are drawn at the same addresses as those of `few_shot`.
+        metric: Of the task's.
     Raises: ConfigError if neither has the setting.
     """
-    kinds = f"{type(learner).__name__} with {type(learner.tasks).__name__}"
-    if not any(hasattr(owner, setting) for owner in (learner, learner.tasks)):
-        raise ConfigError(f"curve.setting={setting!r}: {kinds} has none; take steps, or shots or support of its tasks")
+    known = [name for name in _SETTINGS if any(hasattr(owner, name) for owner in (learner, learner.tasks))]
+    if setting not in known:
+        kinds = f"{type(learner).__name__} with {type(learner.tasks).__name__}"
+        raise ConfigError(f"curve over {setting}: {kinds} has none; take {' or '.join(known)}")
 
     def changed(value: int) -> MetaLearner:
         if hasattr(learner, setting):
             return replace(learner, **{setting: value})  # type: ignore[arg-type]
         return replace(learner, tasks=replace(learner.tasks, **{setting: value}))  # type: ignore[type-var]
 
-    return {value: few_shot(model, changed(value), shard, **settings)["after"] for value in values}  # type: ignore[arg-type]
+    way = (Scorer.adapted,)
+    settings = {"episodes": episodes, "seed": seed, "metric": metric}
+    return {value: Interval.of(scores(model, changed(value), shard, way, **settings)[0]) for value in values}  # type: ignore[arg-type]
 
 
 def curve_table(curves: Mapping[str, Curve], metric: str) -> str:

@@ -47,8 +47,11 @@ class InnerSteps(MetaLearner):
             raise ModelError(
                 f"{type(self).__name__}: {self.inner} matches no trainable parameter; there are: {', '.join(params)}"
             )
-        now, rates = dict(params), self.rates(params, names)
-        for _ in range(self.steps):
+        now, rates = (
+            dict(params),
+            {name: rate for name, rate in self.rates(params, names).items() if not _is_zero(rate)},
+        )
+        for _ in range(self.steps if rates else 0):
             moves = _moves(model, now, rates, support, differentiable)
             now |= {name: now[name] + move for name, move in moves.items()}
         return now if differentiable else {name: tensor.detach() for name, tensor in now.items()}
@@ -71,17 +74,32 @@ class OneRate(InnerSteps):
         super().__post_init__()
         good = 0 < self.lr < math.inf
         require(good, f"{type(self).__name__}.lr", self.lr, "must be > 0 and finite")
+        accepted = "must be factors by patterns over names of parameters, such as {'3.*': 0.1}"
+        require(isinstance(self.factors, Mapping), f"{type(self).__name__}.factors", self.factors, accepted)
         for pattern, factor in self.factors.items():
-            good = 0 <= factor < math.inf
+            good = isinstance(factor, int | float) and 0 <= factor < math.inf
             require(good, f"{type(self).__name__}.factors[{pattern!r}]", factor, "must be >= 0 and finite")
 
     def rates(self, params: Parameters, names: Sequence[str]) -> dict[str, float | Tensor]:
-        """The same for each, times its factor."""
+        """The same for each, times its factor.
+
+        Raises: ModelError for a pattern that matches none of them.
+        """
+        for pattern in self.factors:
+            if not any(fnmatchcase(name, pattern) for name in names):
+                raise ModelError(
+                    f"{type(self).__name__}.factors[{pattern!r}] matches none of the parameters that inner steps "
+                    f"change: {', '.join(names)}"
+                )
         return {name: self.lr * self.factor(name) for name in names}
 
     def factor(self, name: str) -> float:
         """Of a parameter's rate."""
         return next((factor for pattern, factor in self.factors.items() if fnmatchcase(name, pattern)), 1.0)
+
+
+def _is_zero(rate: float | Tensor) -> bool:
+    return isinstance(rate, float) and not rate
 
 
 def _moves(

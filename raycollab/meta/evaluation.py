@@ -1,7 +1,7 @@
 """How good a start is: what is lost on queries of new episodes, before and after adaptation, with intervals."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -94,20 +94,34 @@ def few_shot(
     Returns: "before" and "after" adaptation, and "gain", the paired difference after - before.
     Raises: ConfigError for a metric that the task does not compute; DataError if the shard is too small.
     """
+    ways = (lambda scorer, episode: scorer.params, Scorer.adapted)
+    before, after = scores(model, learner, shard, ways, episodes=episodes, seed=seed, metric=metric)
+    return {"before": Interval.of(before), "after": Interval.of(after), "gain": Interval.of(after - before)}
+
+
+def scores(
+    model: TrainedModel,
+    learner: MetaLearner,
+    shard: Shard,
+    ways: Sequence[Callable[["Scorer", Episode], Parameters]],
+    *,
+    episodes: int,
+    seed: int,
+    metric: str,
+) -> Tensor:
+    """A metric of each episode, with the parameters that each way makes of it: float64 [ways, episodes].
+
+    Raises: As for `few_shot`.
+    """
     require(episodes >= 2, "few_shot.episodes", episodes, "must be >= 2: one has no interval")
     scorer = Scorer(model.task, model.module, learner)
     rows = []
     for episode in drawn(learner.tasks, shard, episodes, seed):
-        before, after = scorer.score(scorer.params, episode), scorer.score(scorer.adapted(episode), episode)
-        if metric not in after:
-            raise ConfigError(f"few_shot.metric={metric!r}: the task computes only {', '.join(sorted(after))}")
-        rows.append((before[metric], after[metric]))
-    before_all, after_all = torch.tensor(rows, dtype=torch.float64).T
-    return {
-        "before": Interval.of(before_all),
-        "after": Interval.of(after_all),
-        "gain": Interval.of(after_all - before_all),
-    }
+        found = [scorer.score(way(scorer, episode), episode) for way in ways]
+        if metric not in found[0]:
+            raise ConfigError(f"few_shot.metric={metric!r}: the task computes only {', '.join(sorted(found[0]))}")
+        rows.append([each[metric] for each in found])
+    return torch.tensor(rows, dtype=torch.float64).T
 
 
 def drawn(tasks: Episodes, shard: Shard, count: int, seed: int) -> Iterator[Episode]:

@@ -20,24 +20,25 @@ class RandomAffine(Augmentation):
 
     Args:
         degrees: The most that an image is turned, either way.
-        shift: The most that it is moved across and down, as a share of its width and height.
-        scale: Smallest and largest factor on its sides; drawn evenly on a logarithmic scale.
-        slant: The most that a row is pushed along, per row of distance from the middle one.
-    Source: torchvision's transforms.RandomAffine, with shear as a tangent.
+        translate: The most that it is moved across and down, as a share of its width and height.
+        scale: Smallest and largest factor on its sides.
+        shear: The most that a row is pushed along, per row of distance from the middle one.
+    Source: torchvision's transforms.RandomAffine, with shear as a tangent, and scale even in its logarithm.
     """
 
     degrees: float = 15.0
-    shift: float = 0.1
+    translate: float = 0.1
     scale: tuple[float, float] = (0.8, 1.2)
-    slant: float = 0.2
+    shear: float = 0.2
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "scale", tuple(self.scale))
         require(0 <= self.degrees <= 180, "RandomAffine.degrees", self.degrees, "must be in [0, 180]")
-        require(0 <= self.shift < 1, "RandomAffine.shift", self.shift, "must be in [0, 1), a share of the sides")
+        accepted = "must be in [0, 1), a share of the sides"
+        require(0 <= self.translate < 1, "RandomAffine.translate", self.translate, accepted)
         good = len(self.scale) == 2 and 0 < self.scale[0] <= self.scale[1] < math.inf
         require(good, "RandomAffine.scale", self.scale, "must be two factors > 0, the smaller first")
-        require(0 <= self.slant < math.inf, "RandomAffine.slant", self.slant, "must be >= 0")
+        require(0 <= self.shear < math.inf, "RandomAffine.shear", self.shear, "must be >= 0")
 
     def apply(self, images: Tensor) -> Tensor:
         """Read each place of the new image off where it comes from in the old one."""
@@ -45,10 +46,10 @@ class RandomAffine(Augmentation):
         turned, across, down, slanted = 2 * torch.rand(4, count, 1, 1, device=images.device) - 1
         larger = self.scale[0] * (self.scale[1] / self.scale[0]) ** torch.rand(count, 1, 1, device=images.device)
         angle = math.radians(self.degrees) * turned
-        x = middles(width, images.device) * width / 2 - self.shift * width * across  # [b, 1, w], pixels
-        y = middles(height, images.device)[:, None] * height / 2 - self.shift * height * down  # [b, h, 1]
+        x = middles(width, images.device) * width / 2 - self.translate * width * across  # [b, 1, w], pixels
+        y = middles(height, images.device)[:, None] * height / 2 - self.translate * height * down  # [b, h, 1]
         rows = (angle.cos() * y - angle.sin() * x) / larger
-        columns = (angle.cos() * x + angle.sin() * y) / larger - self.slant * slanted * rows
+        columns = (angle.cos() * x + angle.sin() * y) / larger - self.shear * slanted * rows
         grid = torch.stack([columns * 2 / width, rows * 2 / height], 3)
         moved = functional.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
         return as_given(moved, images)

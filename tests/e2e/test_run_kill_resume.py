@@ -12,7 +12,7 @@ import pytest
 
 from raycollab.cli import main
 
-from .support import COMMAND, agents, environment, rounds, sha256
+from .support import COMMAND, agents, command_line, environment, rounds, sha256
 
 SETTINGS = ("--run.target=null", "--checkpoint.every=3", "--scaling.agents_per_host=4")
 
@@ -105,8 +105,8 @@ def process_tree(pid):
 
 
 @pytest.mark.ray
-def test_killed_on_ray_at_a_random_round(tmp_path, ray_cluster, capsys):
-    """SIGKILL to the whole process group, Ray included; resumed on another cluster."""
+def test_killed_on_ray_at_a_random_round(tmp_path):
+    """SIGKILL to the whole process group, Ray included; a new process resumes it, on a Ray of its own."""
     num_rounds, run = 40, tmp_path / "killed"
     victim = random.Random(time.time_ns()).randint(1, num_rounds // 2)
     print(f"killed after round {victim}")  # noqa: T201 - pytest shows it if the test fails
@@ -130,7 +130,7 @@ def test_killed_on_ray_at_a_random_round(tmp_path, ray_cluster, capsys):
     assert not names, "these outlived the process group's death"
     assert len(tree) > 5, "gcs_server, raylet, the driver and two hosts at least"
     assert not (run / "result.json").exists(), "it had ended before it could be killed"
-    capsys.readouterr()
-    assert main(["resume", str(run)]) == 0
-    assert "resumed after round" in " ".join(capsys.readouterr().out.split()) or victim <= 3
+    done = command_line("resume", run, home=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "resumed after round" in done.stdout or victim <= 3
     assert_same(run, undisturbed(tmp_path, num_rounds))

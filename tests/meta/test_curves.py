@@ -55,6 +55,7 @@ def test_the_picture_is_a_png():
 
 @pytest.mark.parametrize(("learner", "setting"), [(LEARNER, "support"), (rc.ProtoNet(tasks=LEARNER.tasks), "steps")])
 def test_refuses_a_setting_that_nobody_has(learner, setting):
-    message = rf"curve\.setting='{setting}': {type(learner).__name__} with FewShot has none; take steps, or shots"
+    other = {"support": "steps or shots", "steps": "shots"}[setting]
+    message = f"^curve over {setting}: {type(learner).__name__} with FewShot has none; take {other}$"
     with pytest.raises(ConfigError, match=message):
         curve(untrained(), learner, DIGITS, setting, (1, 2), episodes=2)

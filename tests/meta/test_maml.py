@@ -135,6 +135,8 @@ def test_an_operation_without_second_derivative_is_named(vectorised):
     [
         ({"lr": 0.0}, r"MAML\.lr=0\.0: must be > 0 and finite"),
         ({"lr": 0.1, "factors": {"3.*": -1.0}}, r"MAML\.factors\['3\.\*'\]=-1\.0: must be >= 0 and finite"),
+        ({"lr": 0.1, "factors": {"3.*": "slow"}}, r"MAML\.factors\['3\.\*'\]='slow': must be >= 0 and finite"),
+        ({"lr": 0.1, "factors": 0.5}, r"MAML\.factors=0\.5: must be factors by patterns"),
         ({"lr": 0.1, "steps": -1}, r"MAML\.steps=-1: must be >= 0"),
         ({"lr": 0.1, "order": 3}, r"MAML\.order=3: must be 1 or 2"),
         ({"lr": 0.1, "episodes": 0}, r"MAML\.episodes=0: must be >= 1"),

@@ -119,7 +119,7 @@ def test_population_based_bandits(tmp_path, ray_cluster):
 @contextmanager
 def a_host_is_killed(folder):
     """Kill the process of one host, of this process's own Ray, once a trial in the folder has reported a round."""
-    killed = []
+    killed, over = [], threading.Event()
 
     def hosts():
         for process in psutil.Process().children(recursive=True):
@@ -129,17 +129,21 @@ def a_host_is_killed(folder):
 
     def kill():
         deadline = time.monotonic() + 120
-        while not killed and time.monotonic() < deadline:
+        while not (killed or over.is_set()) and time.monotonic() < deadline:
             if any(each.stat().st_size for each in folder.glob("sweep-*/*/result.json")):
                 killed.extend(list(hosts())[:1])
             time.sleep(0.05)
         for process in killed:
-            process.kill()
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
 
     thread = threading.Thread(target=kill)
     thread.start()
-    yield killed
-    thread.join()
+    try:
+        yield killed
+    finally:
+        over.set()
+        thread.join()
 
 
 def test_a_trial_whose_agents_die_fails_alone(tmp_path, ray_cluster):

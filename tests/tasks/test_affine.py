@@ -9,7 +9,7 @@ import raycollab as rc
 from raycollab.errors import ConfigError
 from raycollab.tasks import RandomAffine
 
-STILL = {"degrees": 0.0, "shift": 0.0, "scale": (1.0, 1.0), "slant": 0.0}
+STILL = {"degrees": 0.0, "translate": 0.0, "scale": (1.0, 1.0), "shear": 0.0}
 COUNT, HEIGHT, WIDTH = 400, 33, 45
 
 
@@ -44,7 +44,7 @@ def test_a_turn_is_a_rotation_about_the_middle_also_of_images_that_are_no_square
 
 
 def test_a_shift_is_a_share_of_each_side():
-    middle, matrix = read_back(shift=0.2)
+    middle, matrix = read_back(translate=0.2)
     torch.testing.assert_close(matrix, torch.eye(2).expand(COUNT, 2, 2), rtol=0, atol=1e-4)
     for axis, side in enumerate((WIDTH, HEIGHT)):
         assert 0.19 * side < middle[:, axis].abs().max() <= 0.2 * side
@@ -62,7 +62,7 @@ def test_a_scale_is_the_factor_of_both_sides():
 
 
 def test_a_slant_pushes_rows_along():
-    _, matrix = read_back(slant=0.4)
+    _, matrix = read_back(shear=0.4)
     columns, rows = torch.tensor([1.0, 0.0]).expand(COUNT, 2), torch.ones(COUNT)
     torch.testing.assert_close(matrix[:, :, 0], columns, rtol=0, atol=1e-4)
     torch.testing.assert_close(matrix[:, 1, 1], rows, rtol=0, atol=1e-4)
@@ -72,7 +72,7 @@ def test_a_slant_pushes_rows_along():
 
 def test_together_they_are_a_slant_then_a_scale_then_a_turn():
     """Determinant 1 / scale^2: turns and slants keep areas."""
-    _, matrix = read_back(degrees=20.0, scale=(0.8, 1.25), slant=0.3)
+    _, matrix = read_back(degrees=20.0, scale=(0.8, 1.25), shear=0.3)
     larger = 1 / torch.linalg.det(matrix).sqrt()
     assert 0.8 - 1e-3 <= larger.min() < 0.83
     assert 1.2 < larger.max() < 1.25 + 1e-3
@@ -91,9 +91,9 @@ def test_beyond_the_edge_there_is_the_edge():
     ("settings", "message"),
     [
         ({"degrees": 200.0}, r"RandomAffine.degrees=200.0: must be in \[0, 180\]"),
-        ({"shift": 1.0}, r"RandomAffine.shift=1.0: must be in \[0, 1\)"),
+        ({"translate": 1.0}, r"RandomAffine.translate=1.0: must be in \[0, 1\)"),
         ({"scale": (1.2, 0.8)}, r"RandomAffine.scale=\(1.2, 0.8\): must be two factors > 0, the smaller first"),
-        ({"slant": math.nan}, "RandomAffine.slant=nan: must be >= 0"),
+        ({"shear": math.nan}, "RandomAffine.shear=nan: must be >= 0"),
     ],
 )
 def test_refuses(settings, message):
