@@ -9,7 +9,7 @@ from benchmarks.papers.paper import Paper
 
 VALIDATION = rc.data.Holdout(TRAIN, "test", 1 / 60)
 SHARED = rc.data.Holdout(rc.data.Holdout(TRAIN, "train", 1 / 60), "test", 5 / 59)  # 5,000 images for ten agents
-LEARNED, SMALL = "batches of 64", "batches of 32"
+LEARNED, SMALL, BESIDE = "batches of 64", "batches of 32", "% more than a round with the mean"
 
 
 def experiments(seed: int, tiny: bool) -> Mapping[str, Clocked]:
@@ -31,12 +31,11 @@ def experiments(seed: int, tiny: bool) -> Mapping[str, Clocked]:
 
 
 def claims(figures: Mapping[str, Sequence[float]]) -> Mapping[str, bool]:
+    of_round = {name: max(figures[name]) for name in (LEARNED, SMALL)}
+    over_mean = {name: max(figures.get(f"{name}, {BESIDE}", [0.0])) for name in of_round}
     return {
-        f"{name}: the search is at most 20 % of a round in every seed (most: {max(figures[name]):.1f} %)": max(
-            figures[name]
-        )
-        <= 20
-        for name in (LEARNED, SMALL)
+        **{f"{name}: at most 20 % of the round (most: {most:.1f} %)": most <= 20 for name, most in of_round.items()},
+        **{f"{name}: at most 20 {BESIDE} (most: {most:.1f} %)": most <= 20 for name, most in over_mean.items()},
     }
 
 
@@ -50,7 +49,7 @@ PAPER = Paper(
     published={},
     claims=claims,
     columns={
-        "% more than a round with the mean": lambda result: result.metrics[MORE],
+        BESIDE: lambda result: result.metrics[MORE],
         "seconds of a round with the mean": lambda result: result.metrics[SECONDS],
     },
 )

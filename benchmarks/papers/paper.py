@@ -17,7 +17,7 @@ from benchmarks.papers.clocked import Clocked
 from benchmarks.papers.swept import Found, Swept
 from raycollab import Experiment, Result, run_experiment, run_stages
 
-_T_95 = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 14: 2.14}  # Student's t, two-sided, by degrees of freedom
+_T_95 = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2.16, 2.14)  # Student's t, by freedom
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ def interval(figures: Sequence[float]) -> str:
     mean = statistics.fmean(figures)
     if len(figures) < 2 or not math.isfinite(mean):
         return f"{mean:.4g}"
-    half = _T_95[len(figures) - 1] * statistics.stdev(figures) / math.sqrt(len(figures))
+    half = _T_95[min(len(figures) - 1, len(_T_95)) - 1] * statistics.stdev(figures) / math.sqrt(len(figures))
     return f"{mean:.4g} ± {half:.2g}"
 
 
