@@ -61,10 +61,11 @@ def test_gray_and_other_formats(write):
             r"'image': row 1 is 2x5, others are 4x5; resize them",
         ),
         ([encoded(PICTURES[0]), b"no image"], r"'image': row 1 is no image that can be read: .*; write it again"),
+        ([encoded(PICTURES[0]), encoded(PICTURES[1])[:-30]], r"'image': row 1 is no image .*; write it again"),
         ([encoded(PICTURES[0]), None], r"'image': row 1 is null; drop the row"),
         ([b""], r"'image': row 0 is empty; drop the row"),
     ],
-    ids=["size", "bytes", "null", "empty"],
+    ids=["size", "bytes", "truncated", "null", "empty"],
 )
 def test_what_is_refused(write, images, message):
     with pytest.raises(DataError, match=message):
