@@ -41,16 +41,14 @@ class InnerSteps(MetaLearner):
     def adapt(
         self, model: Functional, params: Parameters, support: Batch, *, differentiable: bool = False
     ) -> dict[str, Tensor]:
-        """Take the inner steps."""
+        """Take the inner steps; parameters whose rate is the number 0 stay as they are, without a gradient."""
         names = [name for name in params if any(fnmatchcase(name, pattern) for pattern in self.inner)]
         if not names:
             raise ModelError(
                 f"{type(self).__name__}: {self.inner} matches no trainable parameter; there are: {', '.join(params)}"
             )
-        now, rates = (
-            dict(params),
-            {name: rate for name, rate in self.rates(params, names).items() if not _is_zero(rate)},
-        )
+        rates = {name: rate for name, rate in self.rates(params, names).items() if not _is_zero(rate)}
+        now = dict(params)
         for _ in range(self.steps if rates else 0):
             moves = _moves(model, now, rates, support, differentiable)
             now |= {name: now[name] + move for name, move in moves.items()}
