@@ -56,7 +56,7 @@ def _copy(partial: Partial) -> Partial:
     """The same in memory of its own, to which more can be added in place."""
     if isinstance(partial, NamedSums):
         own = type(partial)()
-        own += partial  # multiplies out what is still a vector and its weight
+        own += partial
         return own
     copied: Partial = map_leaves(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, partial)
     return copied

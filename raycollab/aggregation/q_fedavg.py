@@ -41,14 +41,12 @@ class ScaledSum(WeightedSum):
         return super(WeightedSum, cls).total(tree)
 
     def _at(self, log_scale: float) -> Self:
-        """The same sum at a scale; in new tensors if it is another one."""
+        """The same sum at a scale."""
         if log_scale == self.log_scale:
             return self
         factor = math.exp(self.log_scale - log_scale)
         vectors = {
-            name: {
-                segments: Sum(sum.weight * factor, sum.vector * (sum.times * factor)) for segments, sum in sums.items()
-            }
+            name: {segments: Sum(sum.weight * factor, sum.vector, sum.times * factor) for segments, sum in sums.items()}
             for name, sums in self.vectors.items()
         }
         scalars = {name: (weight * factor, value * factor) for name, (weight, value) in self.scalars.items()}

@@ -22,7 +22,8 @@ class Sum:
     Args:
         weight: The sum of weights.
         vector: The sum but for a factor.
-        times: The factor, which is multiplied in by the addition that comes next: one pass over the vector, not two.
+        times: The factor: the largest of the terms', so that two are added in one pass, `larger + ratio * smaller`, with
+            a ratio of at most 1. It is multiplied in with the division that comes last.
     """
 
     weight: float
@@ -35,17 +36,17 @@ class Sum:
         return self.vector if self.times == 1.0 else self.vector * self.times
 
     def own(self) -> "Sum":
-        """The same sum in new memory, multiplied out."""
-        return Sum(self.weight, self.vector * self.times)
+        """The same sum in new memory."""
+        return Sum(self.weight, self.vector.clone(), self.times)
 
     def over(self, divisor: float) -> Tensor:
         """The sum divided by a number, in new memory."""
-        return sum_of(self, divisor)
+        return self.value / divisor if self.times == 0 else sum_of(self, divisor / self.times)
 
     def add(self, other: "Sum") -> None:
-        """Add in place; this one must be multiplied out."""
+        """Add in place."""
         self.weight += other.weight
-        self.vector.add_(other.vector, alpha=other.times)
+        self.times = _add_into(self.vector, self.vector, self.times, other.vector, other.times)
 
 
 @dataclass
@@ -112,7 +113,7 @@ class WeightedSum(NamedSums):
 
 
 Terms = Any
-"""Sums, and in which order they are added: Sum | tuple[Terms, Terms] | tuple[Terms], which is multiplied out."""
+"""Sums, and in which order they are added: Sum | tuple[Terms, Terms]."""
 
 
 def _head(tree: Tree) -> Any:
@@ -136,8 +137,8 @@ def _terms(tree: Tree, name: str, segments: Segments | None) -> Terms | None:
     """The sums of one vector; None where nobody sent it."""
     if isinstance(tree, WeightedSum):
         return tree.vectors.get(name, {}).get(segments)
-    terms = tuple(term for each in cast(tuple[Tree, Tree], tree) if (term := _terms(each, name, segments)) is not None)
-    return terms or None
+    left, right = (_terms(each, name, segments) for each in cast(tuple[Tree, Tree], tree))
+    return (left, right) if left is not None and right is not None else left if right is None else right
 
 
 class TreeSum(Sum):
@@ -149,29 +150,32 @@ class TreeSum(Sum):
 
     def __init__(self, terms: Terms):
         self.weight = _weight(terms)
-        self.times = 1.0
+        self.times = times_of(terms)
         self._terms = terms
 
     @cached_property
     def vector(self) -> Tensor:  # type: ignore[override]
-        """The sum."""
+        """The sum but for its factor."""
         return sum_of(self._terms)
-
-    def over(self, divisor: float) -> Tensor:
-        """The sum divided by a number, in new memory."""
-        known = "vector" in vars(self)  # more may have been added into it since
-        return super().over(divisor) if known else sum_of(self._terms, divisor)
 
 
 def terms_of(terms: Terms) -> Terms:
     """The same with the terms of sums that nobody has worked out yet in their places."""
-    if isinstance(terms, TreeSum) and "vector" not in vars(terms):
-        return (terms_of(terms._terms),)
+    if isinstance(terms, TreeSum) and "vector" not in vars(terms):  # else more may have been added into it since
+        return terms_of(terms._terms)
     return terms if isinstance(terms, Sum) else tuple(map(terms_of, terms))
 
 
+def times_of(terms: Terms) -> float:
+    """The factor that their sum lacks."""
+    return terms.times if isinstance(terms, Sum) else max(map(times_of, terms), key=abs)
+
+
 def sum_of(terms: Terms, divisor: float = 1.0) -> Tensor:
-    """Their sum over a number, slice by slice: what is in between never leaves the cache. On a GPU it is one slice."""
+    """Their sum but for its factor, over a number, slice by slice: what is in between never leaves the cache.
+
+    On a GPU it is one slice.
+    """
     first = terms = terms_of(terms)
     while not isinstance(first, Sum):
         first = first[0]
@@ -179,9 +183,13 @@ def sum_of(terms: Terms, divisor: float = 1.0) -> Tensor:
     total = empty(first.vector.numel()) if on_cpu else torch.empty_like(first.vector)
 
     def work(place: slice) -> None:
-        _sum_into(total[place], terms, place)
+        out = total[place]
+        if isinstance(terms, Sum):
+            torch.div(terms.vector[place], divisor, out=out)
+            return
+        _sum_into(out, terms, place)
         if divisor != 1.0:
-            total[place].div_(divisor)
+            out.div_(divisor)
 
     if on_cpu:
         by_slices(total.numel(), work)
@@ -190,18 +198,24 @@ def sum_of(terms: Terms, divisor: float = 1.0) -> Tensor:
     return total
 
 
-def _sum_into(out: Tensor, terms: Terms, place: slice) -> None:
-    if isinstance(terms, Sum):
-        torch.mul(terms.vector[place], terms.times, out=out)
-        return
-    _sum_into(out, terms[0], place)
-    for term in terms[1:]:
-        if isinstance(term, Sum):
-            out.add_(term.vector[place], alpha=term.times)
-        else:
-            between = torch.empty_like(out)
-            _sum_into(between, term, place)
-            out.add_(between)
+def _sum_into(out: Tensor, terms: tuple[Terms, Terms], place: slice) -> float:
+    """Write a slice of two terms' sum; returns the factor that it lacks."""
+    left, left_times = _read(terms[0], place, out)
+    right, right_times = _read(terms[1], place, out if isinstance(terms[0], Sum) else torch.empty_like(out))
+    return _add_into(out, left, left_times, right, right_times)
+
+
+def _read(terms: Terms, place: slice, memory: Tensor) -> tuple[Tensor, float]:
+    """A slice of a sum, worked out in that memory if it is not there yet, and the factor that it lacks."""
+    return (terms.vector[place], terms.times) if isinstance(terms, Sum) else (memory, _sum_into(memory, terms, place))
+
+
+def _add_into(out: Tensor, left: Tensor, left_times: float, right: Tensor, right_times: float) -> float:
+    """Write the sum of both but for the larger factor, which is returned."""
+    if abs(right_times) > abs(left_times):
+        left, left_times, right, right_times = right, right_times, left, left_times
+    torch.add(left, right, alpha=right_times / left_times if left_times else 1.0, out=out)
+    return left_times
 
 
 def _weight(terms: Terms) -> float:

@@ -108,7 +108,8 @@ class Slices:
         with ignore_read_only():
             for place, (name, segments, _) in enumerate(held):
                 vector = put_together(sums[place] for sums in answers)
-                total.vectors[name][segments] = Sum(total.vectors[name][segments].weight, vector)
+                sum = total.vectors[name][segments]
+                total.vectors[name][segments] = Sum(sum.weight, vector, sum.times)
         return root(total, present)
 
     def close(self) -> None:

@@ -76,7 +76,7 @@ def squared_norms(part: Slice) -> list[float]:
 
 
 def sum_of_slices(terms: Terms, shares: Sequence[Slice]) -> np.ndarray:
-    """Sums of which each vector is a Cut, worked out on one slice; the same bits as on whole vectors."""
+    """Sums of which each vector is a Cut, worked out on one slice but for their factor: the bits of whole vectors."""
 
     def there(tree: Terms) -> Terms:
         if isinstance(tree, Sum):

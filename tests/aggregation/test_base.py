@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 import torch
 
@@ -26,6 +28,20 @@ def test_weighted_mean_by_hand():
     assert merged.weight == 4.0
 
 
+@pytest.mark.parametrize("weights", [(0.0, 2.0, 0.0), (1e-300, 1.0, 1e30), (1e250, 1e-250, 1e249), (0.0, 0.0, 1e-40)])
+def test_weights_of_any_size(weights):
+    """In every order, and whoever is added up first: no ratio of theirs overflows, and 0 counts for nothing."""
+    values = [[1.0, -2.0], [3.0, 5.0], [-7.0, 11.0]]
+    exact = sum(torch.tensor(value).double() * weight for value, weight in zip(values, weights, strict=True)) / sum(
+        weights
+    )
+    for order in itertools.permutations(range(3)):
+        a, b, c = (WeightedSum.of(update(weights[index], delta=values[index])) for index in order)
+        totals = [(a + b) + c, a + (b + c), add_up((a, b, c)), WeightedSum.total((a, (b, c)))]
+        for total in totals:
+            torch.testing.assert_close(total.mean().vectors[DELTA], exact.float())
+
+
 def test_a_discount_shortens_the_weight():
     merged = mean(update(1.0, delta=[0.0]), update(2.0, discount=0.5, delta=[4.0]))
     assert merged.vectors[DELTA].tolist() == [2.0]
@@ -37,7 +53,7 @@ def test_each_vector_is_divided_by_the_weight_that_arrived_for_it():
     pair = [update(1.0, delta=[2.0], control=[6.0]), update(3.0, delta=[6.0])]
     for updates in (pair, pair[::-1]):
         merged = mean(*updates)
-        assert merged.vectors[DELTA].tolist() == [5.0]
+        assert merged.vectors[DELTA].tolist() == pytest.approx([5.0])
         assert merged.vectors["control"].tolist() == [6.0]
 
 

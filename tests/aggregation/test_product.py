@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from raycollab.aggregation import Product, Stack, WeightedSum, add_up
@@ -49,7 +50,7 @@ def test_an_update_of_no_group_only_counts():
 
 
 def test_what_comes_late_keeps_its_weight():
-    """A weighted vector that no sum has multiplied out yet: 3 * 1 + 5 * 2 of a weight of 8, and not 3 * (1 + 5 * 2)."""
+    """Weighted vectors that no sum has multiplied out: 3 * 1 + 5 * 2 of a weight of 8, and not 3 * (1 + 5 * 2)."""
 
     def weighing(weight, value):
         return Product(1, {"sum": WeightedSum.of(Update("a", weight, {"delta": torch.tensor([value])}))})
@@ -57,4 +58,4 @@ def test_what_comes_late_keeps_its_weight():
     late = ROWS + ROWS
     late += weighing(3.0, 1.0)
     late += weighing(5.0, 2.0)
-    assert late.parts["sum"].mean().vectors["delta"].item() == 13 / 8
+    assert late.parts["sum"].mean().vectors["delta"].item() == pytest.approx(13 / 8)

@@ -95,7 +95,7 @@ def with_weights(**changes):
         (replace(GOOD, reports=(replace(REPORTS[0], seconds=True), REPORTS[1])), "reports seconds=True"),
         (replace(GOOD, reports=(replace(REPORTS[0], weight=math.nan), REPORTS[1])), "has weight nan, not a finite"),
         (replace(GOOD, reports=(replace(REPORTS[0], weight=-1.0), REPORTS[1])), "has weight -1.0"),
-        (with_weights(weight=math.nan), "'delta' has weight nan times 1.0, not finite numbers"),
+        (with_weights(weight=math.nan), "'delta' has weight nan times 2.0, not finite numbers"),
         (with_weights(weight=-1.0), "'delta' has weight -1.0"),
         (with_weights(times=math.inf), "times inf, not finite numbers >= 0"),
         (replace(GOOD, nodes=("nonsense",)), "holds what is no sum of blocks"),
