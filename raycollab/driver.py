@@ -222,11 +222,11 @@ class Driver:
 
     def _evaluated(self, report: RoundReport) -> RoundReport:
         """Score the committed model on the shared set and on its agents' own data; decide whether to stop."""
-        self.statistics = self.growing.score(self.shared_set, self.vectors)
-        metrics = self.statistics.compute()
         names = {agent.agent: self.roster.memory.get(agent.agent, 0) for agent in report.agents}
         newest = replace(self._draft(0, self.version, (), 0), index=self.version)
-        report = own_scores(report, self._pool.validate(newest, names))
+        own = self._pool.validate(newest, names)  # hosts score while the driver does
+        self.statistics = self.growing.score(self.shared_set, self.vectors)
+        report, metrics = own_scores(report, own()), self.statistics.compute()
         self._stopping.observe(metrics)
         notes = (*report.notes, *self.roster.guard.observe(report.own_metrics))
         self.stop_reason = self._stopping.reason(self.version, metrics) or self._exhausted()

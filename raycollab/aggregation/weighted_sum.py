@@ -22,8 +22,8 @@ class Sum:
     Args:
         weight: The sum of weights.
         vector: The sum but for a factor.
-        times: The factor: the largest of the terms', so that two are added in one pass, `larger + ratio * smaller`, with
-            a ratio of at most 1. It is multiplied in with the division that comes last.
+        times: The factor, which is multiplied in with the division that comes last: the largest of the terms', so that
+            two are added in one pass, as larger + ratio * smaller with a ratio of at most 1.
     """
 
     weight: float

@@ -127,8 +127,8 @@ class Pool(ABC):
         """Bring agents of a round a message each: their answers, or a Failure of each that gave none."""
 
     @abstractmethod
-    def validate(self, round: Round, last_rounds: Mapping[str, int]) -> dict[str, OwnScores | Failure]:
-        """Score a round's vectors on each of these agents' own data."""
+    def validate(self, round: Round, last_rounds: Mapping[str, int]) -> Callable[[], dict[str, OwnScores | Failure]]:
+        """Begin to score a round's vectors on each of these agents' own data; returns what waits until it is done."""
 
     def judge(self, candidates: Sequence[Mapping[str, Tensor]]) -> Sequence[float | Failure]:
         """The mean loss at each of several vectors, on the data that the rule validates on; a Failure where none comes.
@@ -220,14 +220,18 @@ class LocalPool(Pool):
             answers |= self._hosts[place].answer({name: messages[name] for name in names})
         return answers
 
-    def validate(self, round: Round, last_rounds: Mapping[str, int]) -> dict[str, OwnScores | Failure]:
-        """Score host by host."""
+    def validate(self, round: Round, last_rounds: Mapping[str, int]) -> Callable[[], dict[str, OwnScores | Failure]]:
+        """Score host by host, once it is waited for."""
         sent, _ = self._sent(round)
-        outcomes: dict[str, OwnScores | Failure] = {}
-        for place, names in self._layout.by_host(list(last_rounds)).items():
-            mine = {name: last_rounds[name] for name in names}
-            outcomes.update(self._hosts[place].validate(sent.vectors, mine, round.index, round.form))
-        return outcomes
+
+        def score() -> dict[str, OwnScores | Failure]:
+            outcomes: dict[str, OwnScores | Failure] = {}
+            for place, names in self._layout.by_host(list(last_rounds)).items():
+                mine = {name: last_rounds[name] for name in names}
+                outcomes.update(self._hosts[place].validate(sent.vectors, mine, round.index, round.form))
+            return outcomes
+
+        return score
 
     def save(self, storage: Storage, last_rounds: Mapping[str, int]) -> Callable[[], list[Failure]]:
         """Save host by host."""

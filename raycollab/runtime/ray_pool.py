@@ -188,7 +188,7 @@ class RayPool(Pool):
         }
         return self._answers(refs, groups, round)
 
-    def validate(self, round: Round, last_rounds: Mapping[str, int]) -> dict[str, OwnScores | Failure]:
+    def validate(self, round: Round, last_rounds: Mapping[str, int]) -> Callable[[], dict[str, OwnScores | Failure]]:
         """Score on all hosts side by side."""
         sent, _ = self._sent(round)
         groups = self._layout.by_host(list(last_rounds))
@@ -198,7 +198,7 @@ class RayPool(Pool):
             for host, names in groups.items()
             if self.hosts.is_up(host)
         }
-        return self._answers(refs, groups, round)
+        return partial(self._answers, refs, groups, round)
 
     def judge(self, candidates: Sequence[Mapping[str, Tensor]]) -> Sequence[float | Failure]:
         """Let hosts judge them side by side; no codec changes what they judge."""

@@ -181,7 +181,7 @@ def test_what_agents_remember_goes_with_the_model_or_begins_anew():
     before = {f"agent-{i}": start.remembered(f"agent-{i}") for i in range(8)}
     scores = {name: metrics["loss"] for name, metrics in start.reports[-1].own_metrics.items()}
     newest = replace(start.driver._draft(0, 2, (), 0), index=2)
-    again = start.pool.validate(newest, dict.fromkeys(before, 2))
+    again = start.pool.validate(newest, dict.fromkeys(before, 2))()
     assert newest.form == 1
     for name, score in scores.items():
         assert again[name].validation.compute()["loss"] == pytest.approx(score, abs=1e-5)

@@ -86,7 +86,7 @@ class Scripted(Pool):
 
     def validate(self, round, last_rounds):
         loss = Statistics.of({"loss": Average("loss", 1.0, 1.0)})
-        return {name: OwnScores(loss, Statistics.empty()) for name in last_rounds}
+        return lambda: {name: OwnScores(loss, Statistics.empty()) for name in last_rounds}
 
     def save(self, storage, last_rounds):
         return list
