@@ -117,21 +117,21 @@ def test_population_based_bandits(tmp_path, ray_cluster):
 
 
 @contextmanager
-def a_host_is_killed(folder):
-    """Kill the process of one host, of this process's own Ray, once a trial in the folder has reported a round."""
+def one_is_killed(name, folder):
+    """Kill one process of this name, of this process's own Ray, once a trial in the folder has reported a round."""
     killed, over = [], threading.Event()
 
-    def hosts():
+    def named():
         for process in psutil.Process().children(recursive=True):
             with suppress(psutil.NoSuchProcess):
-                if "".join(process.cmdline()).startswith("ray::Host"):
+                if "".join(process.cmdline()).startswith(name):
                     yield process
 
     def kill():
         deadline = time.monotonic() + 120
         while not (killed or over.is_set()) and time.monotonic() < deadline:
             if any(each.stat().st_size for each in folder.glob("sweep-*/*/result.json")):
-                killed.extend(list(hosts())[:1])
+                killed.extend(list(named())[:1])
             time.sleep(0.05)
         for process in killed:
             with suppress(psutil.NoSuchProcess):
@@ -155,13 +155,35 @@ def test_a_trial_whose_agents_die_fails_alone(tmp_path, ray_cluster):
         failure=strict,
     )
     alone = settings(space={"run.seed": {"grid": [1, 2]}}, num_samples=1, scheduler="none", max_concurrent=1)
-    with a_host_is_killed(tmp_path) as killed:
+    with one_is_killed("ray::Host", tmp_path) as killed:
         rows = search(base, alone).rows
     assert killed
     assert [row["rounds"] for row in rows if not row["error"]] == [20]
     (failed,) = [row for row in rows if row["error"]]
     assert "QuorumError" in failed["error"]
     assert 1 <= failed["rounds"] < 20
+
+
+def test_a_trial_whose_own_process_dies_fails_alone(tmp_path, ray_cluster):
+    """With its reason; the next one has a new process, and goes to its end."""
+    base = experiment(f"--run.dir={tmp_path}", "--run.num_rounds=20")
+    alone = settings(space={"run.seed": {"grid": [1, 2]}}, num_samples=1, scheduler="none", max_concurrent=1)
+    with one_is_killed("ray::ImplicitFunc", tmp_path) as killed:
+        rows = search(base, alone).rows
+    assert killed
+    assert [row["rounds"] for row in rows if not row["error"]] == [20]
+    (failed,) = [row for row in rows if row["error"]]
+    assert "died" in failed["error"]
+    assert 1 <= failed["rounds"] < 20
+
+
+def test_no_more_trials_at_once_than_fit(tmp_path, ray_cluster):
+    """Each takes all eight cores of the cluster, so that one process is enough for three of them, one after another."""
+    whole = rc.ScalingConfig(pool="local", threads_per_host=8)
+    base = replace(experiment(f"--run.dir={tmp_path}"), scaling=whole)
+    sweep = search(base, settings(space=RATES, scheduler="none", num_samples=3))
+    assert [row["error"] for row in sweep.rows] == [""] * 3
+    assert len({result.metrics["pid"] for result in sweep.grid}) == 1
 
 
 def test_mlflow_is_told(tmp_path, ray_cluster, monkeypatch):
