@@ -23,32 +23,30 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--steps", type=int, default=25, help="of each party in a round")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--pooled", action="store_true", help="one party with all lines, and as many steps as all eight")
     parser.add_argument("--pretrained", action="store_true", help=f"begin from {LLAMA}, with its tokens")
     parser.add_argument("--pool", choices=("ray", "local"), default="ray")
     parser.add_argument("--dir", default="runs")
-    arguments = parser.parse_args()
-    tokenizer = rc.data.PretrainedTokenizer(LLAMA) if arguments.pretrained else CHARACTERS
-    size, unit = tokenizer.vocab_size, "token" if arguments.pretrained else "character"
-    net = rc.models.Transformers(LLAMA) if arguments.pretrained else rc.models.GPT(size, context=64)
+    given = parser.parse_args()
+    tokenizer = rc.data.PretrainedTokenizer(LLAMA) if given.pretrained else CHARACTERS
+    size, unit = tokenizer.vocab_size, "token" if given.pretrained else "character"
+    net = rc.models.Transformers(LLAMA) if given.pretrained else rc.models.GPT(size, context=64)
     turns = rc.data.ParquetText("tiny_shakespeare_turns.parquet", tokenizer, context=64)
-    rate = rc.Cosine(length=arguments.rounds * arguments.steps, warmup=arguments.steps, final=0.1, over="steps")
-    learner = rc.Optimizer(
-        "AdamW",
-        {"lr": 2e-3, "betas": (0.9, 0.99)},
-        keep_state=True,
-        steps=arguments.steps,
-        batch_size=12,
-        schedule=rate,
-        autocast=True,
-    )
-    shards = turns.split(rc.ByColumn("speaker", ROLES))
+    steps = given.steps * len(ROLES) if given.pooled else given.steps
+    rate = rc.Cosine(length=given.rounds * steps, warmup=steps, final=0.1, over="steps")
+    sizes = {"steps": steps, "batch_size": 12}
+    adamw = {"lr": 2e-3, "betas": (0.9, 0.99)}
+    learner = rc.Optimizer("AdamW", adamw, keep_state=True, schedule=rate, autocast=True, **sizes)
+    parties = zip(ROLES, turns.split(rc.ByColumn("speaker", ROLES)), strict=True)
+    pooled = [("pooled", replace(turns, by="speaker", values=tuple(ROLES)))]
     result = rc.fit(
-        [rc.Agent(role, shard, learner) for role, shard in zip(ROLES, shards, strict=True)],
-        rc.chain(rc.Mean("tokens"), rc.Momentum(0.9, lr=0.7, nesterov=True)),
+        [rc.Agent(name, shard, learner) for name, shard in (pooled if given.pooled else parties)],
+        rc.Mean() if given.pooled else rc.chain(rc.Mean("tokens"), rc.Momentum(0.9, lr=0.7, nesterov=True)),
         test=replace(turns, by="speaker", values=UNHEARD),
         task=rc.CausalLM(net, size, unit=unit),
-        run=rc.RunConfig(num_rounds=arguments.rounds, eval_every=5, dir=arguments.dir),
-        scaling=rc.ScalingConfig(pool=arguments.pool),
+        run=rc.RunConfig(num_rounds=given.rounds, eval_every=5, seed=given.seed, dir=given.dir),
+        scaling=rc.ScalingConfig(pool=given.pool),
         callbacks=[rc.Progress()],
     )
     print(result.report())
