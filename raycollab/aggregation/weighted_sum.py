@@ -23,7 +23,8 @@ class Sum:
         weight: The sum of weights.
         vector: The sum but for a factor.
         times: The factor, which is multiplied in with the division that comes last: the largest of the terms', so that
-            two are added in one pass, as larger + ratio * smaller with a ratio of at most 1.
+            two are added in one pass, as larger + ratio * smaller with a ratio of at most 1. The ratio is rounded to
+            float32, too: sums of whole numbers are not exact.
     """
 
     weight: float
@@ -44,7 +45,7 @@ class Sum:
         return self.value / divisor if self.times == 0 else sum_of(self, divisor / self.times)
 
     def add(self, other: "Sum") -> None:
-        """Add in place."""
+        """Add in place, into memory that must be its own."""
         self.weight += other.weight
         self.times = _add_into(self.vector, self.vector, self.times, other.vector, other.times)
 
@@ -168,7 +169,7 @@ def terms_of(terms: Terms) -> Terms:
 
 def times_of(terms: Terms) -> float:
     """The factor that their sum lacks."""
-    return terms.times if isinstance(terms, Sum) else max(map(times_of, terms), key=abs)
+    return terms.times if isinstance(terms, Sum) else _larger(*map(times_of, terms))
 
 
 def sum_of(terms: Terms, divisor: float = 1.0) -> Tensor:
@@ -212,10 +213,15 @@ def _read(terms: Terms, place: slice, memory: Tensor) -> tuple[Tensor, float]:
 
 def _add_into(out: Tensor, left: Tensor, left_times: float, right: Tensor, right_times: float) -> float:
     """Write the sum of both but for the larger factor, which is returned."""
-    if abs(right_times) > abs(left_times):
+    times = _larger(left_times, right_times)
+    if times != left_times:
         left, left_times, right, right_times = right, right_times, left, left_times
-    torch.add(left, right, alpha=right_times / left_times if left_times else 1.0, out=out)
-    return left_times
+    torch.add(left, right, alpha=right_times / times if times else 1.0, out=out)
+    return times
+
+
+def _larger(left: float, right: float) -> float:
+    return max(left, right, key=abs)
 
 
 def _weight(terms: Terms) -> float:

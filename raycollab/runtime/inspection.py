@@ -99,14 +99,14 @@ def _check_sum(node: Node, reports: Sequence[AgentReport], spec: ParamSpec, who:
         raise UpdateError(f"{who} sums {count} updates and reports {len(reports)}; it is refused")
     if isinstance(node.partial, WeightedSum):
         _check_weights(node.partial, who)
-    for name, vector, segments in () if node.partial is None else _vectors(node.partial):
-        _check_vector(name, vector, segments, spec, who)
+    for name, vector, segments, times in () if node.partial is None else _vectors(node.partial):
+        _check_vector(name, vector, segments, times, spec, who)
 
 
 def _check_weights(partial: WeightedSum, who: str) -> None:
     for name, sums in partial.vectors.items():
         for held in sums.values():
-            if not (math.isfinite(held.weight) and held.weight >= 0 and math.isfinite(held.times)):
+            if not all(math.isfinite(number) and number >= 0 for number in (held.weight, held.times)):
                 raise UpdateError(
                     f"{who}: {name!r} has weight {held.weight!r} times {held.times!r}, not finite numbers >= 0; it is "
                     f"kept out of the sum"
@@ -149,7 +149,9 @@ def _check_forms(reports: Sequence[AgentReport], form: int, who: str) -> None:
             )
 
 
-def _check_vector(name: str, vector: Tensor | Cut, segments: Segments | None, spec: ParamSpec, who: str) -> None:
+def _check_vector(
+    name: str, vector: Tensor | Cut, segments: Segments | None, times: float, spec: ParamSpec, who: str
+) -> None:
     whole = spec.num_buffers if name == BUFFERS else spec.num_params
     length = whole if segments is None else segments.count
     if vector.dtype not in _DTYPES or vector.shape != (length,):
@@ -158,20 +160,29 @@ def _check_vector(name: str, vector: Tensor | Cut, segments: Segments | None, sp
     norm = vector.norm if isinstance(vector, Cut) else 0.0 if vector.dtype == torch.int64 else l2_norm(vector)
     if not math.isfinite(norm):
         raise UpdateError(f"{who}: {name!r} holds NaN or infinite elements; it is kept out of the sum")
-    if norm > _LARGEST_NORM:
-        raise UpdateError(f"{who}: {name!r} has norm {norm:.3g}, with which a sum would overflow; it is kept out of it")
+    if norm * times > _LARGEST_NORM:
+        raise UpdateError(
+            f"{who}: {name!r} has norm {norm * times:.3g}, with which a sum would overflow; it is kept out of it"
+        )
 
 
-def _vectors(partial: Partial) -> Iterator[tuple[str, Tensor | Cut, Segments | None]]:
-    """The vectors of a partial that are known by name; of other kinds of partials only their count is looked at."""
-    if isinstance(partial, WeightedSum | ExactSum):
+def _vectors(partial: Partial) -> Iterator[tuple[str, Tensor | Cut, Segments | None, float]]:
+    """The vectors of a partial that are known by name, with what they will be multiplied by at most.
+
+    Of other kinds of partials only their count is looked at.
+    """
+    if isinstance(partial, WeightedSum):
         for name, sums in partial.vectors.items():
             for segments, held in sums.items():
-                yield name, held.vector, segments
+                in_mean = held.times / held.weight if held.weight else 0.0
+                yield name, held.vector, segments, max(1.0, held.times, in_mean)
+    elif isinstance(partial, ExactSum):
+        for name, fixed in partial.vectors.items():
+            yield from ((name, each.vector, segments, 1.0) for segments, each in fixed.items())
     elif isinstance(partial, Stack):
         for update in partial.updates:
-            yield from ((name, each, update.segments(name)) for name, each in update.vectors.items())
+            yield from ((name, each, update.segments(name), 1.0) for name, each in update.vectors.items())
     elif isinstance(partial, Product):
         for part in partial.parts.values():
-            for name, vector, segments in _vectors(part):  # of a group of parameters: only its rule knows how many
-                yield name, vector, segments or Segments.all(vector.shape[0])
+            for name, vector, segments, times in _vectors(part):  # of a group: only its rule knows how many parameters
+                yield name, vector, segments or Segments.all(vector.shape[0]), times

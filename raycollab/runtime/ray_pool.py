@@ -189,7 +189,7 @@ class RayPool(Pool):
         return self._answers(refs, groups, round)
 
     def validate(self, round: Round, last_rounds: Mapping[str, int]) -> Callable[[], dict[str, OwnScores | Failure]]:
-        """Score on all hosts side by side."""
+        """Score on all hosts side by side; what waits gives them a round's time from then on."""
         sent, _ = self._sent(round)
         groups = self._layout.by_host(list(last_rounds))
         of = round.index, round.form

@@ -13,7 +13,7 @@ SIZE = 300_001  # more than two slices, and no multiple of anything
 
 
 def partials(count, kind=WeightedSum.of, size=SIZE):
-    """One partial a block, some of them multiplied out, some with a vector that the others lack."""
+    """One partial a block, some of them with a vector that the others lack."""
     generator = torch.Generator().manual_seed(0)
     made = []
     for index in range(count):

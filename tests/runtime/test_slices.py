@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import raycollab as rc
-from raycollab.aggregation import Node, WeightedSum, root, terms_of, total_of
+from raycollab.aggregation import Node, Sum, WeightedSum, root, terms_of, total_of
 from raycollab.errors import ConfigError
 from raycollab.experiment import Experiment
 from raycollab.runtime.slices import Cut, cut_up, each_cut, places, put_together, squared_norms, sum_of_slices
@@ -53,7 +53,7 @@ def test_sums_of_slices_have_the_bits_of_the_sum(count):
     total = total_of(told, present)
     (sum,) = total.vectors["delta"].values()
     found = [sum_of_slices(terms_of(sum), [parts[place] for parts in shares]) for place in range(count)]
-    mean = put_together(found) / (total.weight / sum.times)
+    mean = Sum(sum.weight, put_together(found), sum.times).over(sum.weight)
     assert torch.equal(mean, whole.vectors["delta"])
     assert root(total, present).blocks(present) == present
 
