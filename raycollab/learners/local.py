@@ -49,7 +49,8 @@ class LocalLearner(Learner):
             from a single example.
         max_grad_norm: Clip gradients to this L2 norm before each step, if not None.
         schedule: Factor on the learning rate.
-        autocast: Compute forward and backward in bfloat16 where torch deems it safe; parameters stay as they are.
+        autocast: Compute forward and backward in bfloat16 where torch deems it safe; parameters stay as they are. A CPU
+            without instructions for it (AVX512-BF16, AMX) takes several times as long as in float32.
     """
 
     epochs: int = 1
