@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from raycollab.data import CSV, LABEL, Arrow, JSONLines, Parquet, Shard, Source, Table, presence_of, without
+from raycollab.data import CSV, LABEL, Arrow, JSONLines, Parquet, Shard, Source, Table, presence_of, rows_named, without
 from raycollab.errors import ConfigError, DataError, ModelError, RunFolderError
 from raycollab.metrics import Statistics
 from raycollab.misfit import described, explained, input_names, inputs_of
@@ -142,9 +142,10 @@ class TrainedModel:
 
         Raises: DataError if the source does not fit the task.
         """
-        columns = source.read()
-        good = self.task.check(columns, source.describe())
-        shard = Shard({name: column[good] for name, column in columns.items()}, val_fraction=0.0, seed=0)
+        opened = source.open()
+        with rows_named(source, opened):
+            good = self.task.check(opened.columns, source.describe())
+        shard = Shard({name: column[good] for name, column in opened.columns.items()}, val_fraction=0.0, seed=0)
         batches = shard.batches("train", _BATCH, seed=None)
         if adapt is None:
             return self.task.evaluate(self.module, batches)

@@ -3,6 +3,7 @@
     RaycollabError
     |-- ConfigError          a setting is not accepted (also a ValueError)
     |-- DataError            a shard cannot be opened or holds what the task does not accept
+    |   `-- RowError         a row of it, which whoever knows its file says by file and number there
     |-- ModelError           a model does not fit its task, its stored weights or the exchange
     |-- TaskMismatchError    a party was offered a task that it did not approve
     |-- UpdateError          an update failed its checks and was kept out of the sum
@@ -28,6 +29,32 @@ class ConfigError(RaycollabError, ValueError):
 
 class DataError(RaycollabError):
     """A shard cannot be opened or holds what the task does not accept."""
+
+
+class RowError(DataError):
+    """A row holds what the task does not accept.
+
+    Attributes:
+        where: What the rows are called that were checked.
+        row: Its number among them, from 0.
+        what: What is said of it, right behind its number.
+    """
+
+    where = ""
+    row = 0
+    what = ""
+
+    @classmethod
+    def of(cls, where: str, row: int, what: str) -> "RowError":
+        """An error that says all three."""
+        error = cls(f"{where}: row {row}{what}")
+        error.where, error.row, error.what = where, row, what
+        return error
+
+    def at(self, file: str, row: int) -> "RowError":
+        """The same, said of a row of a file, which is named unless `where` ends with it."""
+        named = self.where == file or self.where.endswith(f": {file}")
+        return RowError.of(self.where if named else f"{self.where}: {file}", row, self.what)
 
 
 class ModelError(RaycollabError):

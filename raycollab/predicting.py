@@ -7,8 +7,9 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
+from raycollab.data import rows_named
 from raycollab.deploy import TrainedModel
-from raycollab.errors import DataError
+from raycollab.errors import RowError
 from raycollab.storage import Storage
 
 
@@ -21,9 +22,11 @@ def predict_file(model: TrainedModel, data: str, out: str) -> int:
         out: Path of the file to write.
     Raises: DataError if the file cannot be read, lacks a column or holds NaN.
     """
-    columns = model.source(data, labelled=False).read()
-    _refuse_non_finite(columns, data)
-    predictions = model.predict(columns)
+    source = model.source(data, labelled=False)
+    opened = source.open()
+    with rows_named(source, opened):
+        _refuse_non_finite(opened.columns, data)
+    predictions = model.predict(opened.columns)
     arrays = {
         name: values.numpy() if values.ndim == 1 else list(values.numpy()) if values.ndim == 2 else values.tolist()
         for name, values in predictions.items()
@@ -40,7 +43,6 @@ def _refuse_non_finite(columns: Mapping[str, Tensor], where: str) -> None:
     for name, column in columns.items():
         bad = ~torch.isfinite(column)[:, None].flatten(1).all(1) if column.is_floating_point() else torch.zeros(0)
         if bool(bad.any()):
-            raise DataError(
-                f"{where}: row {int(bad.nonzero()[0])} of column {name!r} holds NaN or infinity ({int(bad.sum())} such "
-                f"rows), for which no prediction means anything; fill or drop them"
-            )
+            what = f" of column {name!r} holds NaN or infinity ({int(bad.sum())} such rows)"
+            remedy = "for which no prediction means anything; fill or drop them"
+            raise RowError.of(where, int(bad.nonzero()[0]), f"{what}, {remedy}")

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from raycollab.config import Target
-from raycollab.data import Columns, Parquet, Shard, Source, Table, table_within
+from raycollab.data import Columns, Parquet, Shard, Source, Table, rows_named, table_within
 from raycollab.errors import ConfigError, DataError, ModelError
 from raycollab.metrics import Statistics
 from raycollab.misfit import described, explained, inputs_of, remedy
@@ -33,13 +33,14 @@ class SharedSet:
         self._task = task
         self.where = where = f"{what}: {source.describe()}"
         try:
-            columns = source.read()
-            good = task.check(columns, where)
+            opened = source.open()
+            with rows_named(source, opened):
+                good = task.check(opened.columns, where)
         except DataError as error:
             message = str(error)
             named = message if message.startswith(what) else f"{what}: {message}"
             raise DataError(named) from error
-        kept = {name: column[good] for name, column in columns.items()}
+        kept = {name: column[good] for name, column in opened.columns.items()}
         self._shard = Shard(kept, val_fraction=0.0, seed=0, device=device, name=where)
 
     def check_metrics(self, target: str | None, module: nn.Module, task: Task | None = None) -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from raycollab.errors import ModelError, RoundStopped, TaskMismatchError
+from raycollab.labels import NO_LABELS, Labels
 from raycollab.metrics import Statistics
 from raycollab.models.base import Model
 from raycollab.params import FlatModel
@@ -172,6 +173,11 @@ class Task(Settings, ABC):
         """One phrase on what the data covers, such as `7 of 10 labels`; empty if there is nothing to say."""
         del columns
         return ""
+
+    def count_labels(self, columns: Mapping[str, Tensor]) -> Labels:
+        """How many labels of each kind there are, whatever form the data has; none if the task has none."""
+        del columns
+        return NO_LABELS
 
     def evaluate(self, model: nn.Module, batches: Iterable[Batch]) -> Statistics:
         """Statistics of a model over batches, in evaluation mode and without gradients."""

@@ -17,7 +17,7 @@ def test_survives_pickling(kind):
 
 
 def test_the_tree_names_every_class_and_nothing_else():
-    named = set(re.findall(r"^ +(?:[|`]-- )?([A-Z]\w+)", errors.__doc__, re.MULTILINE))
+    named = set(re.findall(r"^[ |]+(?:[|`]-- )?([A-Z]\w+)", errors.__doc__, re.MULTILINE))
     assert named == {kind.__name__ for kind in CLASSES}
 
 

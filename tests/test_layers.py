@@ -40,6 +40,7 @@ FLOORS = {
     "schedules": 3,
     "codecs": 3,
     "selection": 3,
+    "labels": 2,
     "spec": 2,
     "storage": 2,
     "tables": 2,

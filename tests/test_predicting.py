@@ -50,3 +50,10 @@ def test_rows_that_lack_a_modality_say_so_in_a_column(model, tmp_path):
 def test_a_file_without_any_of_them_names_what_there_is(model, tmp_path):
     with pytest.raises(DataError, match=r"no column 'image'.*note"):
         predicted(model, tmp_path, note=[1, 2, 3])
+
+
+def test_a_row_that_means_nothing_is_told_by_its_file(model, tmp_path):
+    for name, value in (("a", 1.0), ("b", float("nan"))):
+        pq.write_table(pa.table({"sound": [[0.0], [value]]}), tmp_path / f"{name}.parquet")
+    with pytest.raises(DataError, match=r"b.parquet: row 1 of column 'sound' holds NaN or infinity \(1 such rows\)"):
+        predict_file(model, f"{tmp_path}/*.parquet", str(tmp_path / "out.parquet"))

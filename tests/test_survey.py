@@ -98,7 +98,7 @@ def test_real_spoken_digits_by_speaker(tmp_path):
     agents = rc.Split(source, rc.ByColumn("speaker", ("george", "jackson", "lucas")), (rc.SGD(),))
     test = Parquet("fsdd.parquet", **audio, where={"split": ("test",)})
     made = rc.Experiment(task, agents, (rc.Mean(),), test)
-    assert [each.labels for each in holdings(made)] == [(45,) * 10] * 3
+    assert [each.labels.counts for each in holdings(made)] == [(45,) * 10] * 3
     found = examinations(made)
     assert [(each.examples, each.in_test, each.suspects) for each in found] == [(450, 0, None)] * 3
     broken = pq.read_table(os.path.join(os.environ["RAYCOLLAB_DATA"], "fsdd.parquet")).slice(0, 3)

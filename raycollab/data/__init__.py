@@ -1,13 +1,14 @@
 """Data: sources that say where rows are, partitions that say whose they are, shards that agents train on."""
 
 from raycollab.data.arrays import Arrays
-from raycollab.data.base import Holdout, Opened, Part, Shard, Source, read_columns
+from raycollab.data.base import Opened, Part, Shard, Source, read_columns
 from raycollab.data.changing import Changing, Growing
 from raycollab.data.columns import LABEL, WEIGHT, Columns
 from raycollab.data.csv import CSV
 from raycollab.data.current import Current
 from raycollab.data.digits import Digits
 from raycollab.data.distortions import Blur, Distorted, Distortion, Noise, Rescale, Rotate
+from raycollab.data.holdout import Holdout
 from raycollab.data.hugging_face import HuggingFace
 from raycollab.data.image_folder import ImageFolder
 from raycollab.data.ipc import Arrow
@@ -15,6 +16,7 @@ from raycollab.data.json_lines import JSONLines
 from raycollab.data.label_mix import LabelMix
 from raycollab.data.missing import Missing, presence_of
 from raycollab.data.only import Only
+from raycollab.data.origin import rows_named
 from raycollab.data.paired import Paired
 from raycollab.data.parquet import Parquet
 from raycollab.data.partition import IID, ByColumn, Dirichlet, DirichletSizes, Explicit, LabelShards, Partition
@@ -84,6 +86,7 @@ __all__ = [
     "beside",
     "presence_of",
     "read_columns",
+    "rows_named",
     "stratified_split",
     "table_within",
     "without",

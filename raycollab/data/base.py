@@ -14,12 +14,11 @@ import torch
 
 from raycollab.data.columns import LABEL, Columns, count_rows, take_rows
 from raycollab.data.partition import Partition
-from raycollab.data.stratified import stratified_split
 from raycollab.errors import DataError
 from raycollab.rng import numpy_generator
 from raycollab.settings import Settings, require
 
-__all__ = ["Columns", "Holdout", "Opened", "Part", "Shard", "Source", "read_columns"]
+__all__ = ["Columns", "Opened", "Part", "Shard", "Source", "read_columns"]
 
 _PERMUTE_WHOLE_BYTES = 2**20  # below this an epoch permutes the whole column once; above, it selects per batch
 
@@ -62,6 +61,10 @@ class Source(Settings, ABC):
         if inner is self or (then := inner.at(round)) is inner:
             return self
         return replace(self, source=then)  # type: ignore[type-var]
+
+    def origin(self, number: int) -> tuple[str, int]:
+        """Where one of its rows stands, counted as in `keys`: the file, or the source itself, and its number there."""
+        return self.describe(), number
 
     def split(self, partition: Partition) -> Sequence["Source"]:
         """Return one source per part. Reads nothing: each part is cut where it is opened."""
@@ -133,6 +136,10 @@ class Part(Source):
         """The same part, with rows that cannot be read skipped."""
         return replace(self, source=self.source.tolerant())
 
+    def origin(self, number: int) -> tuple[str, int]:
+        """As of the source."""
+        return self.source.origin(int(self._mine(None)[number]))
+
     def _mine(self, rows: np.ndarray | None) -> np.ndarray:
         mine = _rows_of_parts(self.source, self.partition)[self.index]
         return mine if rows is None else mine[rows]
@@ -141,59 +148,6 @@ class Part(Source):
         """Return one short line for people."""
         name = type(self.partition).__name__
         return f"{self.source.describe()}, part {self.index} of 0 to {self.partition.num_parts - 1} by {name}"
-
-
-@dataclass(frozen=True)
-class Holdout(Source):
-    """One side of a random split of a source: equal fractions and seeds make the two sides disjoint and complete.
-
-    Args:
-        source: What is split.
-        keep: "train" or "test".
-        fraction: Share of the rows that go to "test", in (0, 1), and of every label if labels are whole numbers.
-        seed: Seed of the split.
-    """
-
-    source: Source
-    keep: str
-    fraction: float = 0.2
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        require(self.keep in ("train", "test"), "Holdout.keep", self.keep, "must be 'train' or 'test'")
-        require(
-            0 < self.fraction < 1,
-            "Holdout.fraction",
-            self.fraction,
-            "must be between 0 and 1; 0.2 keeps a fifth for 'test'",
-        )
-        require(not self.source.overlap(), "Holdout.source", self.source, self.source.overlap())
-
-    def read(self) -> Columns:
-        """Read the rows of this side."""
-        return self.open().columns
-
-    def open(self, rows: np.ndarray | None = None) -> Opened:
-        """Read the rows of this side, or some of them, and as little else as the source allows."""
-        mine = self._mine(self.source.keys((LABEL,)))
-        return self.source.open(mine if rows is None else mine[rows])
-
-    def keys(self, names: tuple[str, ...] | None) -> Columns:
-        """Columns that the rows of this side are dealt out by."""
-        mine = self._mine(self.source.keys((LABEL,)))
-        return take_rows(self.source.keys(names), mine)
-
-    def tolerant(self) -> Source:
-        """The same side, with rows that cannot be read skipped."""
-        return replace(self, source=self.source.tolerant())
-
-    def _mine(self, columns: Columns) -> np.ndarray:
-        train, test = stratified_split(columns, self.fraction, self.seed, name=self.source.describe())
-        return train if self.keep == "train" else test
-
-    def describe(self) -> str:
-        """Return one short line for people."""
-        return f"{self.source.describe()}, {self.keep} side of a {self.fraction:g} holdout"
 
 
 class Shard:

@@ -54,6 +54,10 @@ class Changing(Source):
         """Columns that rows of the first source are dealt out by."""
         return self.sources[0].keys(names)
 
+    def origin(self, number: int) -> tuple[str, int]:
+        """As of the first source."""
+        return self.sources[0].origin(number)
+
     def tolerant(self) -> Source:
         """The same sources, with rows that cannot be read skipped."""
         return replace(self, sources=tuple(source.tolerant() for source in self.sources))
@@ -103,6 +107,10 @@ class Growing(Source):
     def open(self, rows: np.ndarray | None = None) -> Opened:
         """Read the files; for some rows, they are kept until they change."""
         return self.table.open() if rows is None else super().open(rows)
+
+    def origin(self, number: int) -> tuple[str, int]:
+        """As of the files."""
+        return self.table.origin(number)
 
     def tolerant(self) -> Source:
         """The same files, with rows that cannot be read skipped."""

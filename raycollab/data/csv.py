@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow.csv as pc
 from pyarrow import fs
 
-from raycollab.data.table import Choose, Stored, Table
+from raycollab.data.stored import Stored
+from raycollab.data.table import Choose, Table
 from raycollab.settings import require
 
 _BLOCK_BYTES = 2**26  # the type of a column is told from the first block

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
 
-import numpy as np
 import pyarrow as pa
 import torch
 
@@ -232,8 +231,8 @@ class Columned(Source):
             found[name] = self._normalized(name, whole) if name in self.normalize else whole
         return found
 
-    def key_of(self, name: str, column: pa.ChunkedArray) -> np.ndarray:
-        """What rows are grouped by [n]: its numbers, or the places of its names; -1 for rows that have none.
+    def key_of(self, name: str, column: pa.ChunkedArray) -> torch.Tensor:
+        """What rows are grouped by [n, ...]: its numbers, or the places of its names; -1 for rows that have none.
 
         Raises: DataError if it holds neither.
         """
@@ -241,12 +240,13 @@ class Columned(Source):
             return _marked(decode_categories(column, self.categories[name], self.other.get(name)))
         kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
         if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-            return codes(column)
+            return torch.from_numpy(codes(column).copy())
         if not is_supported(kind):
             raise DataError(
                 f"{self.describe()}: column {name!r} holds {kind}; rows are grouped by one number or name each"
             )
-        return _marked(decode_numbers(column))
+        values = _marked(decode_numbers(column, (self.shapes or {}).get(name)))
+        return self._reshaped(name, values) if name in (self.shapes or {}) else values
 
     def _accepts(self, name: str, kind: pa.DataType) -> bool:
         if name in self.images or name in self.audio:
@@ -283,9 +283,10 @@ class Columned(Source):
         return values.sub_(torch.tensor(mean).view(form)).div_(torch.tensor(std).view(form))  # a copy of our own
 
 
-def _marked(decoded: Decoded) -> np.ndarray:
-    values = decoded.values.numpy()
-    values[list(decoded.bad)] = -1
+def _marked(decoded: Decoded) -> torch.Tensor:
+    values = decoded.values.long() if decoded.values.dtype == torch.uint8 else decoded.values
+    if decoded.bad:
+        values[list(decoded.bad)] = -1
     return values
 
 

@@ -154,6 +154,10 @@ class Distorted(Source):
         """Columns that rows are dealt out by, as they are in the source."""
         return self.source.keys(names)
 
+    def origin(self, number: int) -> tuple[str, int]:
+        """As of the source."""
+        return self.source.origin(number)
+
     def tolerant(self) -> Source:
         """The same, with rows that cannot be read skipped."""
         return replace(self, source=self.source.tolerant())

@@ -84,6 +84,10 @@ class ImageFolder(Source):
             return super().keys(names)
         return {LABEL: torch.tensor(self._listed()[2], dtype=torch.int64)}
 
+    def origin(self, number: int) -> tuple[str, int]:
+        """The file, which is a row by itself."""
+        return self._listed()[1][number], 0
+
     def tolerant(self) -> Source:
         """The same files, with those that cannot be read skipped."""
         return replace(self, bad_rows="skip")

@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import fs, ipc
 
-from raycollab.data.table import Choose, Stored, Table
+from raycollab.data.stored import Stored
+from raycollab.data.table import Choose, Table
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.json as pj
 from pyarrow import fs
 
-from raycollab.data.table import Choose, Stored, Table
+from raycollab.data.stored import Stored
+from raycollab.data.table import Choose, Table
 
 _BLOCK_BYTES = 2**26  # the type of a column is told from the first block
 

@@ -47,6 +47,10 @@ class Only(Source):
         """The same, with rows that cannot be read skipped."""
         return replace(self, source=self.source.tolerant())
 
+    def origin(self, number: int) -> tuple[str, int]:
+        """As of the source."""
+        return self.source.origin(int(self._mine()[number]))
+
     def describe(self) -> str:
         """Return one short line for people."""
         return f"{self.source.describe()}, {self.column} in {', '.join(map(str, self.values))}"

@@ -72,6 +72,12 @@ class Paired(Source):
         """Columns that pairs are dealt out by: those of the first source."""
         return self.source.keys(names)
 
+    def origin(self, number: int) -> tuple[str, int]:
+        """Where both halves of a pair stand."""
+        file, row = self.source.origin(number)
+        other, place = self.other.origin(int(self._partners()[number]))
+        return f"{file}: row {row} beside {other}", place
+
     def tolerant(self) -> Source:
         """The same, with pairs that cannot be read skipped."""
         return replace(self, source=self.source.tolerant(), other=self.other.tolerant())

@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from raycollab.data.table import Choose, Stored, Table
+from raycollab.data.stored import Stored
+from raycollab.data.table import Choose, Table
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,10 @@ class Relabelled(Source):
         """Columns that rows are dealt out by, with the labels as they were: who holds what does not change."""
         return self.source.keys(names)
 
+    def origin(self, number: int) -> tuple[str, int]:
+        """As of the source."""
+        return self.source.origin(number)
+
     def tolerant(self) -> Source:
         """The same, with rows that cannot be read skipped."""
         return replace(self, source=self.source.tolerant())

@@ -13,8 +13,8 @@ from raycollab.data.base import Opened, Source
 from raycollab.data.columns import Columns
 from raycollab.data.parquet import Parquet
 from raycollab.data.partition import ByColumn, Partition
-from raycollab.data.table import Stored
-from raycollab.errors import DataError
+from raycollab.data.stored import Stored
+from raycollab.errors import DataError, RowError
 from raycollab.rng import numpy_generator
 from raycollab.settings import require
 
@@ -55,6 +55,10 @@ class Streamed(Source):
     def keys(self, names: tuple[str, ...] | None) -> Columns:
         """Columns that rows are dealt out by."""
         return self.source.keys(names)
+
+    def origin(self, number: int) -> tuple[str, int]:
+        """As of the source."""
+        return self.source.origin(number)
 
     def tolerant(self) -> Source:
         """The same rows, with those that cannot be read skipped."""
@@ -158,9 +162,19 @@ class StreamedShard:
             seen += count
             if not len(mine):
                 continue
-            columns = self._source.decode(stored.take(mine)).columns
-            good = self._check(columns, f"{self._name}: {group.file}")
+            piece = stored.take(mine)
+            columns, good = self._checked(piece, self._source.decode(piece))
             yield columns if bool(good.all()) else {name: column[good] for name, column in columns.items()}
+
+    def _checked(self, piece: Stored, opened: Opened) -> tuple[Columns, torch.Tensor]:
+        """Rows of a file, and which of them can be learned from.
+
+        Raises: DataError by the task, of a row by its number in the file.
+        """
+        try:
+            return opened.columns, self._check(opened.columns, f"{self._name}: {piece.file}")
+        except RowError as error:
+            raise error.at(piece.file, int(piece.numbers[opened.numbers(None)[error.row]])) from error
 
     def _stored(self, group: _Group) -> Iterator[Stored]:
         with self._filesystem.open_input_file(group.file) as stream:

@@ -22,34 +22,13 @@ from raycollab.data.columns import LABEL, Columns
 from raycollab.data.decoding import Columned
 from raycollab.data.files import find_files
 from raycollab.data.partition import ByColumn, Partition
+from raycollab.data.stored import Stored, taken
 from raycollab.errors import DataError
 
 Choose = Callable[[pa.Schema], list[str]]
 Wanted = Callable[[pa.Schema, str], list[str]]  # which columns of a file are read
 ROW = "row"  # the column of `keys` that counts rows, whatever else is asked for
 _MAX_LISTED = 20
-
-
-@dataclass(frozen=True)
-class Stored:
-    """Some rows of a file as they stand in it.
-
-    Args:
-        file: Its name.
-        table: The rows.
-        numbers: Their numbers in the file [n], from 0.
-        skipped: What is wrong with rows of the file that are not there.
-    """
-
-    file: str
-    table: pa.Table
-    numbers: np.ndarray
-    skipped: tuple[str, ...] = ()
-
-    def take(self, places: np.ndarray) -> "Stored":
-        """The rows at these places; what was skipped goes with the first row of all."""
-        first = len(places) > 0 and places[0] == 0
-        return Stored(self.file, self.table.take(places), self.numbers[places], self.skipped if first else ())
 
 
 @dataclass(frozen=True)
@@ -104,7 +83,7 @@ class Table(Columned):
         if rows is None:
             return self._decoded(self.stored())
         wanted, order = np.unique(rows, return_inverse=True)
-        opened = self._decoded(_taken(_stored_once(self), wanted))
+        opened = self._decoded(taken(_stored_once(self), wanted))
         if np.array_equal(wanted, rows):
             return opened
         places = np.full(len(wanted), -1)  # of a wanted row among those that could be read
@@ -122,13 +101,17 @@ class Table(Columned):
             return self._whole([tolerant.columns_of(part)[0] for part in self.stored()])
         labelled = bool(self.label) and not self.per_word
         wanted = [self.label if name == LABEL and self.label else name for name in names if labelled or name != LABEL]
-        some = [self.label] if self.label else []  # a column to count rows by, where none is asked for
-        parts = self.stored(lambda schema, file: self.present(wanted or some or schema.names[:1], schema, file))
+        parts = self._stored_only(wanted)
         keys: Columns = {ROW: torch.arange(sum(part.table.num_rows for part in parts))}
         for name in wanted:
             column = pa.chunked_array([chunk for part in parts for chunk in part.table[name].chunks])
-            keys[LABEL if name == self.label else name] = torch.from_numpy(self.key_of(name, column).copy())
+            keys[LABEL if name == self.label else name] = self.key_of(name, column)
         return keys
+
+    def origin(self, number: int) -> tuple[str, int]:
+        """The file of a row, and its number there."""
+        [part] = [part for part in taken(self._stored_only([]), np.array([number])) if part.table.num_rows]
+        return part.file, int(part.numbers[0])
 
     def categories_of(self, column: str) -> tuple[str, ...]:
         """All names in a column, sorted, as `categories` takes them; only that column is read.
@@ -137,7 +120,7 @@ class Table(Columned):
 
         Raises: DataError if there is no such column, or it holds no names.
         """
-        parts = self.stored(lambda schema, file: self.present([column], schema, file))
+        parts = self._stored_only([column])
         held = pa.chunked_array([chunk for part in parts for chunk in part.table[column].chunks])
         if not is_named(held.type):
             raise DataError(f"{self.describe()}: column {column!r} holds {held.type}, which are no names")
@@ -227,6 +210,11 @@ class Table(Columned):
             raise DataError(f"{self.describe()}: {self._nothing(filesystem, files)}")
         return parts
 
+    def _stored_only(self, names: Sequence[str]) -> list[Stored]:
+        """The files with these columns alone, or with one to count rows by if none is named."""
+        some = list(names) or ([self.label] if self.label else [])
+        return self.stored(lambda schema, file: self.present(some or schema.names[:1], schema, file))
+
     def _nothing(self, filesystem: fs.FileSystem, files: Sequence[str]) -> str:
         if not self.where:
             return f"0 rows in {len(files)} file(s); an agent needs at least one"
@@ -267,13 +255,6 @@ class Table(Columned):
 def _stored_once(source: Table) -> list[Stored]:
     """Files as they are stored, once per process while their source is one of the last two that were asked for."""
     return source.stored()
-
-
-def _taken(parts: Sequence[Stored], rows: np.ndarray) -> list[Stored]:
-    """The rows of a sorted index over all parts."""
-    starts = np.cumsum([0, *(part.table.num_rows for part in parts)])
-    ends = np.searchsorted(rows, starts)
-    return [part.take(rows[a:b] - start) for part, start, a, b in zip(parts, starts, ends[:-1], ends[1:], strict=False)]
 
 
 def _select(columns: Columns, index: np.ndarray) -> Columns:

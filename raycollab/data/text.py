@@ -6,6 +6,7 @@ Windows are views into the tokens, which are stored once: a pass over overlappin
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +15,8 @@ import pyarrow.parquet as pq
 import torch
 from pyarrow import fs
 
-from raycollab.data.base import Columns, Source
+from raycollab.data.base import Columns, Opened, Source
+from raycollab.data.columns import take_rows
 from raycollab.data.files import find_files
 from raycollab.data.partition import ByColumn, Partition
 from raycollab.data.tokenizers import Tokenizer
@@ -22,7 +24,7 @@ from raycollab.errors import DataError
 from raycollab.settings import require
 
 TOKENS = "tokens"
-Document = tuple[str, str]  # what errors call it, and its text
+Document = tuple[str, str | None]  # what errors call it, and its text
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class TextSource(Source):
             pass. 1 gives windows at every place, in the order of the batches' seed: nanoGPT's random offsets, without
             repeats. Overlapping windows cannot be dealt out or held out by row: neighbours hold the same text.
         separator: What stands between two documents.
+        bad_rows: "error", or "skip" to leave out documents that are empty or cannot be tokenized, and count them.
     """
 
     path: str
@@ -46,6 +49,7 @@ class TextSource(Source):
     context: int
     stride: int | None = None
     separator: str = "\n"
+    bad_rows: str = "error"
 
     def __post_init__(self) -> None:
         kind = type(self).__name__
@@ -56,28 +60,69 @@ class TextSource(Source):
         good = self.stride is None or 1 <= self.stride <= self.context
         accepted = f"must be in 1..context={self.context}, or null for windows one after another"
         require(good, f"{kind}.stride", self.stride, accepted)
+        require(self.bad_rows in ("error", "skip"), f"{kind}.bad_rows", self.bad_rows, "must be 'error' or 'skip'")
 
     @abstractmethod
     def documents(self) -> Iterator[Document]:
-        """Read the documents.
+        """Read the documents, those that hold no text with them.
 
-        Raises: DataError that names the file, and the row if there are any.
+        Raises: DataError that names the file.
         """
 
     def read(self) -> Columns:
         """Read, tokenize and cut the text."""
-        parts: list[np.ndarray] = []
+        return self.open().columns
+
+    def open(self, rows: np.ndarray | None = None) -> Opened:
+        """Read, tokenize and cut the text; windows of an index are cut from text that is kept.
+
+        Documents that are skipped are in no window: they count with the first of all windows.
+
+        Raises: DataError for a document that cannot be used, unless such are skipped, or for too little text.
+        """
+        if rows is None:
+            return self._windows()
+        opened = _windows_once(self)
+        return Opened(take_rows(opened.columns, rows), opened.skipped if (rows == 0).any() else ())
+
+    def keys(self, names: tuple[str, ...] | None) -> Columns:
+        """The windows."""
+        del names
+        return _windows_once(self).columns
+
+    def tolerant(self) -> Source:
+        """The same text without documents that are empty or cannot be tokenized."""
+        return replace(self, bad_rows="skip")
+
+    def _windows(self) -> Opened:
+        parts, skipped = list[np.ndarray](), list[str]()
         for where, text in self.documents():
+            try:
+                tokens = self._tokens(where, text)
+            except DataError as error:
+                if not str(error).startswith(where):  # what is wrong is not this document
+                    raise
+                if self.bad_rows == "error":
+                    raise DataError(f"{error}, or leave such documents out with bad_rows='skip'") from error
+                skipped.append(str(error))
+                continue
             if parts and self.separator:
                 parts.append(self.tokenizer.encode(self.separator, f"{type(self).__name__}.separator"))
-            parts.append(self.tokenizer.encode(text, where))
-        tokens = torch.from_numpy(np.concatenate(parts))
+            parts.append(tokens)
+        tokens = np.concatenate(parts) if parts else np.zeros(0, np.int32)
         if len(tokens) <= self.context:
+            without = f"; {len(skipped):,} documents are skipped: {skipped[0]}" if skipped else ""
             raise DataError(
                 f"{self.describe()}: {len(tokens)} tokens, and a window of context={self.context} needs "
-                f"{self.context + 1}: give it more text, or lower context"
+                f"{self.context + 1}: give it more text, or lower context{without}"
             )
-        return {TOKENS: tokens.unfold(0, self.context + 1, self.stride or self.context)}
+        whole = torch.from_numpy(tokens)
+        return Opened({TOKENS: whole.unfold(0, self.context + 1, self.stride or self.context)}, tuple(skipped))
+
+    def _tokens(self, where: str, text: str | None) -> np.ndarray:
+        if not text:
+            raise DataError(f"{where} is {'null' if text is None else 'empty text'}; fill it or drop the row")
+        return self.tokenizer.encode(text, where)
 
     def overlap(self) -> str:
         """Why windows may not be dealt out one by one, if they overlap."""
@@ -168,10 +213,7 @@ class ParquetText(TextSource):
         for file, table in zip(files, tables, strict=True):
             rows, texts = table["row"].to_pylist(), table["text"].to_pylist()
             for row, text in zip(rows, texts, strict=True):
-                where = f"{file}: row {row} of column {self.column!r}"
-                if not text:
-                    raise DataError(f"{where} is {'null' if text is None else 'empty text'}; fill it or drop the row")
-                yield where, text
+                yield f"{file}: row {row} of column {self.column!r}", text
 
     def _rows(self, filesystem: fs.FileSystem, file: str) -> pa.Table:
         """Number and text of the rows that are read."""
@@ -196,6 +238,12 @@ class ParquetText(TextSource):
             return "0 rows; an agent needs at least one"
         held = {value for file in files for value in _read(filesystem, file, [self.by])[self.by].unique().to_pylist()}
         return f"no row of it; column {self.by!r} holds: {', '.join(sorted(map(str, held))[:20])}"
+
+
+@lru_cache(maxsize=2)
+def _windows_once(source: TextSource) -> Opened:
+    """Text as it is cut, once per process while it is one of the last two that were asked for."""
+    return source.open()
 
 
 def _text_of(filesystem: fs.FileSystem, file: str) -> str:

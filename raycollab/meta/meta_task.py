@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from raycollab.data import Shard
+from raycollab.labels import Labels, labels_of
 from raycollab.meta.base import MetaLearner
 from raycollab.meta.episodes import Episodes
 from raycollab.meta.evaluation import HALF, OverEpisodes, Scorer, drawn
@@ -57,6 +58,13 @@ class MetaTask(TaskWrapper):
         """How many classes there are, where episodes name their own; else what the task says."""
         label = self._label(columns)
         return self.task.coverage(columns) if label is None else f"{len(columns[label].unique())} classes"
+
+    def count_labels(self, columns: Mapping[str, Tensor]) -> Labels:
+        """How many examples there are of each class, where episodes name their own; else what the task says."""
+        label = self._label(columns)
+        if label is None or not len(columns[label]):
+            return self.task.count_labels(columns)
+        return labels_of(columns[label], int(columns[label].max()) + 1)
 
     def fingerprint(self, spec: ParamSpec) -> Fingerprint:
         """The task's loss after adaptation, and what evaluations report."""

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from raycollab.data import Columns, Source
-from raycollab.quality.neighbours import MOST_ENTRIES, features, nearest
+from raycollab.labels import NO_LABELS, Labels
+from raycollab.quality.near import near_duplicates
+from raycollab.quality.neighbours import MOST_ENTRIES
 from raycollab.quality.suspects import find_suspects, inputs_of
 from raycollab.task import Task
 
-_NEAR = 0.05  # of the distance between two rows at random: how far near duplicates may be apart
 _HASH_BYTES = 8
 
 
@@ -33,13 +34,13 @@ class Examination:
         agent: Who looked.
         examples: Rows that can be read.
         unreadable: Rows that cannot.
-        labels: Rows of each label; empty for tasks without labels.
-        unknown_labels: Rows whose label is none of the task's.
+        labels: How many there are of each label, and of those that are none of the task's, as the task counts them.
         missing: NaN and infinities by column, where there are any.
         duplicates: Rows whose inputs are those of an earlier one to the last bit.
-        near_duplicates: Rows that are all but an earlier one, beside those.
+        near_duplicates: Rows that are all but an earlier one, beside those; 0 where rows overlap by how they are cut.
         in_test: Rows whose inputs stand in the shared test set.
-        suspects: Labels that are likely wrong; None if the inputs do not tell labels apart.
+        suspects: Labels that are likely wrong; None if nothing can be said.
+        unjudged: Why not.
         agreement: Of labels with those of similar examples, beyond chance: Cohen's kappa.
         moments: Of each column of floats.
         error: Why nothing could be looked at; empty if it could.
@@ -48,13 +49,13 @@ class Examination:
     agent: str
     examples: int = 0
     unreadable: int = 0
-    labels: tuple[int, ...] = ()
-    unknown_labels: int = 0
+    labels: Labels = NO_LABELS
     missing: Mapping[str, int] = field(default_factory=dict)
     duplicates: int = 0
     near_duplicates: int = 0
     in_test: int = 0
     suspects: int | None = None
+    unjudged: str = ""
     agreement: float = float("nan")
     moments: Mapping[str, Moments] = field(default_factory=dict)
     error: str = ""
@@ -77,32 +78,24 @@ def examine(agent: str, source: Source, task: Task, test_hashes: frozenset[bytes
     hashes = row_hashes(columns, task, salt)
     firsts = {value: place for place, value in reversed(list(enumerate(hashes)))}
     repeated = torch.tensor([firsts[value] != place for place, value in enumerate(hashes)], dtype=torch.bool)
-    suspects, counts = find_suspects(columns, task), count_labels(columns, task)
+    suspects = find_suspects(columns, task)
+    different = {} if source.overlap() else {name: column[~repeated] for name, column in inputs.items()}
     floats = {name: column for name, column in columns.items() if column.is_floating_point()}
     missing = {name: int((~column.isfinite()).sum()) for name, column in floats.items()}
     return Examination(
         agent,
         examples=len(hashes),
         unreadable=len(opened.skipped),
-        labels=counts,
-        unknown_labels=len(hashes) - sum(counts) if counts else 0,
+        labels=task.count_labels(columns),
         missing={name: count for name, count in missing.items() if count},
         duplicates=int(repeated.sum()),
-        near_duplicates=_near_duplicates({name: column[~repeated] for name, column in inputs.items()}),
+        near_duplicates=near_duplicates(different),
         in_test=sum(value in test_hashes for value in hashes),
-        suspects=int(suspects.places.sum()) if suspects.judged else None,
+        suspects=None if suspects.unjudged else int(suspects.places.sum()),
+        unjudged=suspects.unjudged,
         agreement=suspects.agreement,
         moments={name: _moments(column) for name, column in floats.items()},
     )
-
-
-def count_labels(columns: Columns, task: Task) -> tuple[int, ...]:
-    """Rows of each label; empty for tasks without classes."""
-    label, num_classes = getattr(task, "label", None), getattr(task, "num_classes", None)
-    if not isinstance(label, str) or not isinstance(num_classes, int) or label not in columns:
-        return ()
-    labels = columns[label].long()
-    return tuple(labels[(labels >= 0) & (labels < num_classes)].bincount(minlength=num_classes).tolist())
 
 
 def row_hashes(columns: Columns, task: Task, salt: bytes) -> list[bytes]:
@@ -115,17 +108,6 @@ def row_hashes(columns: Columns, task: Task, salt: bytes) -> list[bytes]:
         for hasher, row in zip(keyed, array, strict=True):
             hasher.update(row.data)
     return [hasher.digest() for hasher in keyed]
-
-
-def _near_duplicates(inputs: Mapping[str, Tensor]) -> int:
-    """Rows of which an earlier one lies within `_NEAR` of the distance of two rows at random."""
-    points = features(inputs)
-    if len(points) < 2 or not points.shape[1]:
-        return 0
-    places, distances = nearest(points, 1)
-    typical = (2 * points.var(0, correction=0).sum()).sqrt()
-    near = (distances[:, 0] <= _NEAR * typical) & (places[:, 0] < torch.arange(len(points)))
-    return int(near.sum())
 
 
 def _moments(column: Tensor) -> Moments:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from raycollab.data import WEIGHT, Columns, Opened, Shard, Source, Streamed, StreamedShard
+from raycollab.data import WEIGHT, Columns, Opened, Shard, Source, Streamed, StreamedShard, rows_named
 from raycollab.errors import DataError
 from raycollab.quality.suspects import find_suspects
 from raycollab.settings import require
@@ -48,12 +48,13 @@ def open_shard(
         seed: Of that choice.
         device: Where it is kept.
         quality: What becomes of rows whose label is likely wrong: "keep", "down-weight" (they count half) or "drop".
-    Raises: DataError saying what is wrong and where.
+    Raises: DataError saying what is wrong and where: of a row, its file and its number there.
     """
     if isinstance(source, Streamed):
         return _streamed(source, task, where, val_fraction, seed, device, quality)
     opened = source.open()
-    columns, rejected = _checked(opened, task, where)
+    with rows_named(source, opened):
+        columns, rejected = _checked(opened, task, where)
     notes = [f"{rejected + len(opened.skipped):,} rejected"]
     if quality != "keep":
         columns, note = _without_suspects(columns, task, quality)
@@ -73,8 +74,8 @@ def _checked(opened: Opened, task: Task, where: str) -> tuple[Columns, int]:
 
 def _without_suspects(columns: Columns, task: Task, quality: str) -> tuple[Columns, str]:
     found = find_suspects(columns, task)
-    if not found.judged:
-        return columns, "labels not judged"
+    if found.unjudged:
+        return columns, f"labels not judged, because {found.unjudged}"
     count = int(found.places.sum())
     if quality == "drop":
         keep = ~found.places

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from raycollab.labels import EXAMPLES, Labels
 from raycollab.misfit import input_names
 from raycollab.quality.confident import NUM_NEIGHBOURS, label_errors, out_of_sample
 from raycollab.quality.neighbours import features
@@ -24,31 +25,45 @@ class Suspects:
         places: Which labels are likely wrong: bool [n].
         agreement: Cohen's kappa between labels and what the neighbours of their examples say: 1 if all are the same, 0
             if no more are than by chance.
-        judged: Whether anything can be said: below 0.6 the inputs do not tell labels apart, and none is suspected.
+        unjudged: Why nothing can be said, and none is suspected; empty if something can. Below 0.6 the inputs do not
+            tell labels apart.
     """
 
     places: Tensor
-    agreement: float
-    judged: bool
+    agreement: float = float("nan")
+    unjudged: str = ""
 
 
 def find_suspects(columns: Mapping[str, Tensor], task: Task) -> Suspects:
-    """Look for labels that examples alike do not share; tasks without classes, and tiny shards, are not judged."""
-    label, num_classes = getattr(task, "label", None), getattr(task, "num_classes", None)
-    nothing = Suspects(torch.zeros(len(next(iter(columns.values()))), dtype=torch.bool), float("nan"), False)
-    if not isinstance(label, str) or not isinstance(num_classes, int) or label not in columns:
-        return nothing
-    labels = columns[label].cpu().long()
+    """Look for labels that examples alike do not share, where each example has one."""
+    nobody = torch.zeros(len(next(iter(columns.values()))), dtype=torch.bool)
+    held = task.count_labels(columns)
+    if reason := _unfit(held, len(nobody)):
+        return Suspects(nobody, unjudged=reason)
     points = features({name: column.cpu() for name, column in inputs_of(columns, task).items()})
-    if labels.ndim != 1 or len(labels) <= NUM_NEIGHBOURS or not points.shape[1]:
-        return nothing
-    if bool(((labels < 0) | (labels >= num_classes)).any()):
-        return nothing
-    probabilities = out_of_sample(points, labels, num_classes)
-    agreement = _kappa(labels, probabilities.argmax(1), num_classes)
+    if not points.shape[1]:
+        return Suspects(nobody, unjudged="the inputs hold no numbers, names or texts that could be alike")
+    labels, num_labels = columns[getattr(task, "label", "")].cpu().long() - held.first, len(held.counts)
+    probabilities = out_of_sample(points, labels, num_labels)
+    agreement = _kappa(labels, probabilities.argmax(1), num_labels)
     if not agreement >= _LEAST_AGREEMENT:
-        return Suspects(nothing.places, agreement, False)
-    return Suspects(label_errors(probabilities, labels), agreement, True)
+        only = sum(count > 0 for count in held.counts) == 1
+        reason = "all are the same" if only else "examples alike do not share them"
+        return Suspects(nobody, agreement, reason)
+    return Suspects(label_errors(probabilities, labels), agreement)
+
+
+def _unfit(held: Labels, num_examples: int) -> str:
+    """Why examples of this kind are not compared; empty if they may be."""
+    if not held.counts:
+        return "the task has none"
+    if held.of != EXAMPLES:
+        return "only examples with one label each are compared"
+    if held.unknown:
+        return "some of them are none of the task's"
+    if num_examples <= NUM_NEIGHBOURS:
+        return f"an example is compared with {NUM_NEIGHBOURS} others, and there are fewer"
+    return ""
 
 
 def _kappa(labels: Tensor, others: Tensor, num_classes: int) -> float:

@@ -9,6 +9,7 @@ from rich.text import Text
 from raycollab.quality.comparison import differences
 from raycollab.quality.examination import Examination
 
+_MOST_NAMED = 8
 _HEADINGS = ("agent", "examples", "unreadable", "missing", "duplicates", "near", "in test", "labels", "suspects")
 
 
@@ -25,10 +26,10 @@ def examination_table(found: Sequence[Examination]) -> RenderableType:
 def _cells(each: Examination) -> list[Text]:
     if each.error:
         return [Text(each.agent), Text("cannot be opened")]
-    held = sum(count > 0 for count in each.labels)
+    by_label = each.labels.counts
     missing = sum(each.missing.values())
     counts = (each.examples, each.unreadable, missing, each.duplicates, each.near_duplicates, each.in_test)
-    covered = f"{held} of {len(each.labels)}" if each.labels else "-"
+    covered = f"{sum(count > 0 for count in by_label)} of {len(by_label)}" if by_label else "-"
     suspects = "-" if each.suspects is None else f"{each.suspects:,}"
     return [Text(cell) for cell in (each.agent, *(f"{count:,}" for count in counts), covered, suspects)]
 
@@ -36,14 +37,11 @@ def _cells(each: Examination) -> list[Text]:
 def _remarks(found: Sequence[Examination]) -> list[str]:
     lines = [f"{each.agent}: {each.error}" for each in found if each.error]
     for each in found:
-        if each.unknown_labels:
-            lines.append(f"{each.agent}: {each.unknown_labels:,} labels are outside 0..{len(each.labels) - 1}")
+        if each.labels.unknown:
+            lines.append(f"{each.agent}: {each.labels.unknown:,} labels are {each.labels.strange}")
         lines += [f"{each.agent}: {count:,} missing values in {name!r}" for name, count in each.missing.items()]
     lines += [f"{agent}: {text}" for agent, texts in differences(found).items() for text in texts]
-    blind = [each for each in found if each.labels and each.suspects is None and not each.error]
-    if blind:
-        names = ", ".join(each.agent for each in blind[:8]) + (f" and {len(blind) - 8} more" if len(blind) > 8 else "")
-        lines.append(f"labels are not judged, because examples alike do not share them: {names}")
+    lines += [f"labels are not judged, because {reason}: {agents}" for reason, agents in _unjudged(found).items()]
     suspects = sum(each.suspects or 0 for each in found)
     if suspects:
         total = sum(each.examples for each in found)
@@ -52,3 +50,16 @@ def _remarks(found: Sequence[Examination]) -> list[str]:
             f"`down-weight` lets them count half"
         )
     return lines
+
+
+def _unjudged(found: Sequence[Examination]) -> dict[str, str]:
+    """Agents whose labels are not judged, by the reason."""
+    agents: dict[str, list[str]] = {}
+    for each in found:
+        if each.labels.counts and each.unjudged:
+            agents.setdefault(each.unjudged, []).append(each.agent)
+    told = {reason: ", ".join(names[:_MOST_NAMED]) for reason, names in agents.items()}
+    for reason, names in agents.items():
+        if len(names) > _MOST_NAMED:
+            told[reason] += f" and {len(names) - _MOST_NAMED} more"
+    return told

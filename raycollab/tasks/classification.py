@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from raycollab.data import WEIGHT
-from raycollab.errors import DataError, ModelError
+from raycollab.errors import DataError, ModelError, RowError
+from raycollab.labels import NO_LABELS, Labels, labels_of
 from raycollab.metrics import Average, CalibrationBins, Confusion, RankCounts, Statistics
 from raycollab.models.base import Model
 from raycollab.settings import require
@@ -162,6 +163,10 @@ class Classification(OneNet):
         """How many of the labels the data has."""
         return f"{len(columns[self.label].unique())} of {self.num_classes} labels"
 
+    def count_labels(self, columns: Mapping[str, Tensor]) -> Labels:
+        """How many examples have each label."""
+        return labels_of(columns[self.label], self.num_classes) if self.label in columns else NO_LABELS
+
 
 def check_labels(columns: Mapping[str, Tensor], label: str, num_classes: int, where: str) -> None:
     """Raise DataError unless a column holds one whole number 0 .. num_classes - 1 a row."""
@@ -175,10 +180,8 @@ def check_labels(columns: Mapping[str, Tensor], label: str, num_classes: int, wh
     outside = (labels < 0) | (labels >= num_classes)
     if bool(outside.any()):
         row = int(outside.nonzero()[0])
-        raise DataError(
-            f"{where}: row {row} has label {int(labels[row])}, outside 0..{num_classes - 1} "
-            f"({int(outside.sum())} such rows); correct the labels or set num_classes"
-        )
+        what = f" has label {int(labels[row])}, outside 0..{num_classes - 1} ({int(outside.sum())} such rows)"
+        raise RowError.of(where, row, f"{what}; correct the labels or set num_classes")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from raycollab.data import LABEL
-from raycollab.errors import DataError, ModelError
+from raycollab.errors import DataError, ModelError, RowError
+from raycollab.labels import NO_LABELS, OBJECTS, Labels, labels_of
 from raycollab.metrics import AveragePrecision, Statistics
 from raycollab.models.base import Model
 from raycollab.settings import require
@@ -133,10 +134,11 @@ class ObjectDetection(Task):
             if bool(wrong.any()):
                 row, place = wrong.nonzero()[0].tolist()
                 kind, *corners = (f"{value:g}" for value in objects[row, place].tolist())
-                raise DataError(
-                    f"{where}: row {row}, object {place} (class {kind}, corners {', '.join(corners)}) {reason} "
+                what = (
+                    f", object {place} (class {kind}, corners {', '.join(corners)}) {reason} "
                     f"({int(wrong.sum())} such objects)"
                 )
+                raise RowError.of(where, row, what)
         return torch.ones(len(images), dtype=torch.bool)
 
     def _wrong(self, objects: Tensor, width: int, height: int) -> dict[str, Tensor]:
@@ -156,6 +158,16 @@ class ObjectDetection(Task):
         kinds = columns[self.label][..., 0]
         labels = kinds[kinds > 0]
         return f"{len(labels):,} objects, {len(labels.unique())} of {self.num_classes} classes"
+
+    def count_labels(self, columns: Mapping[str, Tensor]) -> Labels:
+        """How many objects there are of each class; rows of zeros, which fill up, are none."""
+        if self.label not in columns:
+            return NO_LABELS
+        objects = columns[self.label]
+        if objects.ndim == 3:
+            kinds = objects[..., 0]
+            objects = kinds[kinds != 0]
+        return labels_of(objects, self.num_classes, OBJECTS, first=1)
 
 
 def padded(boxes: Sequence[Tensor], labels: Sequence[Tensor], length: int | None = None) -> Tensor:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from raycollab.errors import DataError
+from raycollab.errors import DataError, RowError
 from raycollab.types import Batch
 
 
@@ -32,7 +32,7 @@ def check_names(columns: Mapping[str, Tensor], names: tuple[str, ...], where: st
 def finite_rows(columns: Mapping[str, Tensor], names: tuple[str, ...], where: str, bad_rows: str) -> Tensor:
     """Rows without NaN and infinity in these columns: bool [n].
 
-    Raises: DataError naming the first of the others, if `bad_rows` is "error".
+    Raises: RowError naming the first of the others, if `bad_rows` is "error".
     """
     good = torch.ones(len(columns[names[0]]), dtype=torch.bool, device=columns[names[0]].device)
     for name in names:
@@ -41,9 +41,8 @@ def finite_rows(columns: Mapping[str, Tensor], names: tuple[str, ...], where: st
         finite = torch.isfinite(columns[name])[:, None].flatten(1).all(1)
         if bad_rows == "error" and not bool(finite.all()):
             row = int((~finite).nonzero()[0])
-            raise DataError(
-                f"{where}: row {row} of column {name!r} holds NaN or infinity ({int((~finite).sum())} such rows); "
-                f"clean the data, or set bad_rows='drop' to leave them out"
-            )
+            many = f"({int((~finite).sum())} such rows)"
+            remedy = "clean the data, or set bad_rows='drop' to leave them out"
+            raise RowError.of(where, row, f" of column {name!r} holds NaN or infinity {many}; {remedy}")
         good &= finite
     return good

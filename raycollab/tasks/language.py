@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from raycollab.errors import DataError
+from raycollab.errors import DataError, RowError
 from raycollab.metrics import Average
 from raycollab.models.base import Model
 from raycollab.settings import require
@@ -98,10 +98,11 @@ class CausalLM(TokenPrediction):
         if low < 0 or high >= self.vocab_size:
             bad = low if low < 0 else high
             row = int((tokens == bad).any(1).nonzero()[0])
-            raise DataError(
-                f"{where}: row {row} holds token {bad}, outside 0..{self.vocab_size - 1}: read the text with the "
+            what = (
+                f" holds token {bad}, outside 0..{self.vocab_size - 1}: read the text with the "
                 f"tokenizer that the experiment fixes, or set vocab_size to its own"
             )
+            raise RowError.of(where, row, what)
         return torch.ones(len(tokens), dtype=torch.bool)
 
     def coverage(self, columns: Mapping[str, Tensor]) -> str:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from raycollab.data import presence_of
-from raycollab.errors import DataError
+from raycollab.errors import DataError, RowError
 from raycollab.tasks.inputs import finite_rows
 from raycollab.tasks.tokens import check_tokens
 
@@ -80,10 +80,11 @@ def check_modalities(
     good = finite_rows(known, tuple(known), where, bad_rows)
     some = torch.stack(list(there.values())).any(0)
     if bad_rows == "error" and not bool(some.all()):
-        raise DataError(
-            f"{where}: row {int((~some).nonzero()[0])} has none of the modalities {', '.join(values)} "
+        what = (
+            f" has none of the modalities {', '.join(values)} "
             f"({int((~some).sum())} such rows); leave them out, or set bad_rows='drop'"
         )
+        raise RowError.of(where, int((~some).nonzero()[0]), what)
     return good & some
 
 

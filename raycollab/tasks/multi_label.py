@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from raycollab.data import LABEL, WEIGHT
-from raycollab.errors import DataError, ModelError
+from raycollab.errors import DataError, ModelError, RowError
+from raycollab.labels import NO_LABELS, POSITIVES, Labels
 from raycollab.metrics import Average, LabelCounts, MacroAUC, Statistics
 from raycollab.models.base import Model
 from raycollab.settings import require
@@ -115,15 +116,28 @@ class MultiLabel(OneNet):
         wrong = ((labels != 0) & (labels != 1)).nonzero()
         if len(wrong):
             row, place = wrong[0].tolist()
-            raise DataError(
-                f"{where}: row {row} has {labels[row, place].item()} for label {place} ({len(wrong)} such entries); "
+            what = (
+                f" has {labels[row, place].item()} for label {place} ({len(wrong)} such entries); "
                 f"every label is 0 or 1: correct them, or leave the rows out"
             )
+            raise RowError.of(where, row, what)
         return finite_rows(columns, names_of(self.inputs), where, self.bad_rows)
 
     def coverage(self, columns: Mapping[str, Tensor]) -> str:
         """How many of the labels the data has examples of."""
         return f"{int((columns[self.label] > 0).any(0).sum())} of {self.num_labels} labels"
+
+    def count_labels(self, columns: Mapping[str, Tensor]) -> Labels:
+        """How many examples have each label; what is neither 0 nor 1 is unknown."""
+        if self.label not in columns:
+            return NO_LABELS
+        labels, strange = columns[self.label], "neither 0 nor 1"
+        if labels.ndim != 2 or labels.shape[1] != self.num_labels:
+            strange = f"no {self.num_labels} numbers in a row"
+            return Labels((0,) * self.num_labels, len(labels), POSITIVES, strange=strange)
+        there = labels == 1
+        unknown = int((~there & (labels != 0)).sum())
+        return Labels(tuple(there.sum(0).tolist()), unknown, POSITIVES, strange=strange)
 
     def _predicted(self, logits: Tensor) -> Tensor:
         return (logits.sigmoid() >= self.threshold).long()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from raycollab.errors import DataError
+from raycollab.errors import DataError, RowError
 from raycollab.models import Tabular
 from raycollab.models.base import Model
 from raycollab.tasks.classification import Classification
@@ -51,15 +51,16 @@ def check_entries(net: Model, inputs: str | tuple[str, ...], columns: Mapping[st
             f"{where}: inputs={inputs!r} hold {len(entries)} values a row, and the net takes numbers={net.numbers} and "
             f"{len(net.categories)} names; set them to what the columns hold"
         )
-    for (what, codes), count in zip(entries[net.numbers :], net.categories, strict=True):
+    for (name, codes), count in zip(entries[net.numbers :], net.categories, strict=True):
         bad = ~((codes >= 0) & (codes < count) & (codes == codes.round()))
         bad &= codes.isfinite()  # those are told apart before
         if bool(bad.any()):
             row = int(bad.nonzero()[0])
-            raise DataError(
-                f"{where}: row {row} of {what} holds {codes[row].item():g}, and the net knows names 0..{count - 1} "
+            what = (
+                f" of {name} holds {codes[row].item():g}, and the net knows names 0..{count - 1} "
                 f"({int(bad.sum())} such rows); read names with categories=, all of them, and give Tabular their number"
             )
+            raise RowError.of(where, row, what)
 
 
 def _entries(inputs: str | tuple[str, ...], columns: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from raycollab.data.token_rows import UNLABELLED
-from raycollab.errors import DataError, ModelError
+from raycollab.errors import DataError, ModelError, RowError
+from raycollab.labels import NO_LABELS, TOKENS, Labels, labels_of
 from raycollab.metrics import Average, Confusion, Statistics
 from raycollab.models.base import Model
 from raycollab.models.tokens import is_token, logits_of, trimmed
@@ -105,16 +106,24 @@ class TokenClassification(TokenPrediction):
         outside = said & ((labels < 0) | (labels >= self.num_classes))
         if bool(outside.any()):
             row = int(outside.any(1).nonzero()[0])
-            raise DataError(
-                f"{where}: row {row} has label {int(labels[row][outside[row]][0])}, outside 0..{self.num_classes - 1} "
+            what = (
+                f" has label {int(labels[row][outside[row]][0])}, outside 0..{self.num_classes - 1} "
                 f"and not ignore={self.ignore}; correct the labels or set num_classes"
             )
+            raise RowError.of(where, row, what)
         return said.any(1)
 
     def coverage(self, columns: Mapping[str, Tensor]) -> str:
         """How many of the labels the data has."""
         labels = columns[self.label]
         return f"{len(labels[labels != self.ignore].unique())} of {self.num_classes} labels"
+
+    def count_labels(self, columns: Mapping[str, Tensor]) -> Labels:
+        """How many tokens have each label; those that are to be ignored have none."""
+        if self.label not in columns:
+            return NO_LABELS
+        labels = columns[self.label]
+        return labels_of(labels[labels != self.ignore], self.num_classes, TOKENS)
 
     def _logits(self, model: nn.Module, batch: Batch) -> Tensor:
         tokens = trimmed(batch[self.inputs])

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from raycollab.data.token_rows import PAD, UNLABELLED
-from raycollab.errors import DataError
+from raycollab.errors import DataError, RowError
 from raycollab.models.tokens import is_token
 from raycollab.tasks.inputs import check_names
 
@@ -30,18 +30,20 @@ def check_tokens(columns: Mapping[str, Tensor], name: str, where: str, vocab_siz
     text = is_token(tokens)
     if vocab_size is not None and bool((tokens >= vocab_size).any()):
         row = int((tokens >= vocab_size).any(1).nonzero()[0])
-        raise DataError(
-            f"{where}: row {row} of column {name!r} holds token {int(tokens[row].max())}, and the net knows "
+        held = (
+            f" of column {name!r} holds token {int(tokens[row].max())}, and the net knows "
             f"{vocab_size}: read the text with the net's own tokenizer, or give the net as many tokens"
         )
+        raise RowError.of(where, row, held)
     bad = (tokens < PAD).any(1) | (text[:, 1:] & ~text[:, :-1]).any(1) | ~text.any(1)
     if bool(bad.any()):
         row = int(bad.nonzero()[0])
         what = f"holds {PAD} before its end, or less" if bool(text[row].any()) else "holds no token"
-        raise DataError(
-            f"{where}: row {row} of column {name!r} {what} ({int(bad.sum())} such rows); short rows end in {PAD}, and "
+        held = (
+            f" of column {name!r} {what} ({int(bad.sum())} such rows); short rows end in {PAD}, and "
             f"empty texts are left out"
         )
+        raise RowError.of(where, row, held)
 
 
 def labelled(targets: Tensor, which: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from torch import Tensor, nn
 
+from raycollab.labels import Labels
 from raycollab.metrics import Statistics
 from raycollab.models.base import Model
 from raycollab.settings import require
@@ -97,6 +98,10 @@ class TaskWrapper(Task):
     def coverage(self, columns: Mapping[str, Tensor]) -> str:
         """What the task says."""
         return self.task.coverage(columns)
+
+    def count_labels(self, columns: Mapping[str, Tensor]) -> Labels:
+        """The task's."""
+        return self.task.count_labels(columns)
 
     def fingerprint(self, spec: ParamSpec) -> Fingerprint:
         """The task's."""

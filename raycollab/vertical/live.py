@@ -115,7 +115,8 @@ class LiveParty:
         """
         plan, labels = self._plan, self._rows.labels
         stand_in = torch.zeros(len(labels), plan.fusion.width)
-        good = plan.task.check({plan.fused: stand_in, plan.label: labels}, self._rows.where)
+        with self._rows.named():
+            good = plan.task.check({plan.fused: stand_in, plan.label: labels}, self._rows.where)
         if not bool(good.all()):
             raise DataError(f"{self._rows.where}: the task refuses {int((~good).sum())} rows for their labels")
         self._senders = tuple(name for name in shapes if name != self._party.name)

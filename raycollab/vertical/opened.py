@@ -1,10 +1,12 @@
 """A party's rows, opened and hashed on its own node, then brought into the order that all parties share."""
 
+from contextlib import AbstractContextManager
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from raycollab.data import Columns
+from raycollab.data import Columns, Opened, rows_named
 from raycollab.data.columns import take_rows
 from raycollab.errors import DataError
 from raycollab.rng import derive_seed
@@ -39,8 +41,10 @@ class Rows:
         self._columns: Columns = {name: columns[name] for name in wanted}
         good = torch.ones(len(columns[party.id]), dtype=torch.bool)
         if party.net is not None:
-            good = finite_rows(columns, party.columns, self.where, party.bad_rows)
+            with rows_named(party.source, opened):
+                good = finite_rows(columns, party.columns, self.where, party.bad_rows)
         self._keep(good)
+        self._numbers = opened.numbers(None)[good.numpy()]
         self.num_rejected = len(opened.skipped) + int((~good).sum())
         if not int(good.sum()):
             raise DataError(f"{self.where}: 0 rows can be used ({self.num_rejected:,} rejected)")
@@ -52,6 +56,10 @@ class Rows:
     def _keep(self, good: Tensor) -> None:
         if not bool(good.all()):
             self._columns = {name: column[good] for name, column in self._columns.items()}
+
+    def named(self) -> AbstractContextManager[None]:
+        """Let an error about one of the rows that can be used say where that stands."""
+        return rows_named(self._party.source, Opened(self._columns, kept=self._numbers))
 
     @property
     def labels(self) -> Tensor:

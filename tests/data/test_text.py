@@ -233,6 +233,7 @@ def test_overlapping_windows_are_not_dealt_out(tmp_path):
         ({"tokenizer": "characters"}, "Text.tokenizer='characters': must be a Tokenizer such as rc.data.Characters"),
         ({"context": 0}, "Text.context=0: must be >= 1"),
         ({"stride": 0}, "Text.stride=0: must be in 1..context=8, or null for windows one after another"),
+        ({"bad_rows": "drop"}, "Text.bad_rows='drop': must be 'error' or 'skip'"),
         ({"stride": 9}, "Text.stride=9: must be in 1..context=8"),
         ({"span": (0.5, 0.5)}, r"Text.span=\(0.5, 0.5\): must be \(begin, end\) with 0 <= begin < end <= 1"),
     ],

@@ -79,7 +79,7 @@ def test_agreement_is_scikit_learns_kappa():
     theirs = cohen_kappa_score(labels, out_of_sample(points, labels, 10).argmax(1))
     assert found.agreement == pytest.approx(theirs, abs=1e-6)
     same = {"image": DIGITS["image"][:50], "label": torch.zeros(50, dtype=torch.int64)}
-    assert not find_suspects(same, TASK).judged
+    assert find_suspects(same, TASK).unjudged == "all are the same"
 
 
 @pytest.mark.skipif(not os.environ.get("RAYCOLLAB_DATA"), reason="RAYCOLLAB_DATA is not set to the real data sets")
@@ -88,5 +88,5 @@ def test_real_defaults_of_credit_are_no_label_errors():
     names = ("LIMIT_BAL", "AGE", "PAY_0", "PAY_2", "PAY_3", "BILL_AMT1", "BILL_AMT2", "PAY_AMT1", "PAY_AMT2")
     source = Parquet("credit_default.parquet", columns=names, stack={"features": names}).split(IID(10))[0]
     found = find_suspects(source.read(), rc.Classification(rc.models.MLP(9, 2), num_classes=2))
-    assert not found.judged
+    assert found.unjudged == "examples alike do not share them"
     assert found.agreement < 0.5

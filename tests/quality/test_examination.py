@@ -1,6 +1,7 @@
 """What one agent finds: each thing that can be wrong, put there on purpose, is counted; and nothing else is."""
 
 import dataclasses
+import json
 import os
 import pickle
 
@@ -11,9 +12,10 @@ import pytest
 import torch
 
 import raycollab as rc
-from raycollab.data import Arrays, Digits, Parquet
+from raycollab.data import Arrays, Characters, Digits, JSONLines, Parquet, ParquetText
+from raycollab.labels import OBJECTS, POSITIVES, TOKENS, Labels
 from raycollab.quality.comparison import differences
-from raycollab.quality.examination import Examination, Moments, count_labels, examine, row_hashes
+from raycollab.quality.examination import Examination, Moments, examine, row_hashes
 from raycollab.quality.holding import look
 
 TASK = rc.ImageClassification(rc.models.MLP(64, 10), num_classes=10)
@@ -35,9 +37,9 @@ def with_rows(*index):
 def test_clean_digits_have_nothing_wrong():
     found = examined(DIGITS, Digits("test").read())
     assert found.examples == 1438
-    assert sum(found.labels) == 1438
+    assert sum(found.labels.counts) == 1438
     assert (found.unreadable, found.duplicates, found.near_duplicates, found.in_test) == (0, 0, 0, 0)
-    assert (found.missing, found.unknown_labels, found.error) == ({}, 0, "")
+    assert (found.missing, found.labels.unknown, found.unjudged, found.error) == ({}, 0, "", "")
     assert found.agreement > 0.96
     assert found.suspects is not None
     assert found.suspects <= 0.02 * 1438
@@ -68,8 +70,8 @@ def test_missing_values_and_unknown_labels():
     columns["label"][[1, 2]] = torch.tensor([10, -1])
     found = examined(columns)
     assert found.missing == {"image": 4}
-    assert found.unknown_labels == 2
-    assert found.suspects is None
+    assert found.labels.unknown == 2
+    assert (found.suspects, found.unjudged) == (None, "some of them are none of the task's")
     assert np.isfinite(found.moments["image"].mean[0])
 
 
@@ -107,8 +109,8 @@ def test_tasks_without_labels():
     task = rc.CausalLM(rc.models.GPT(vocab_size=8, context=4), vocab_size=8)
     tokens = torch.arange(10).reshape(2, 5)[[0, 1, 0]]
     found = examined({"tokens": tokens}, task=task)
-    assert (found.examples, found.duplicates, found.labels, found.suspects) == (3, 1, (), None)
-    assert count_labels({"tokens": tokens}, task) == ()
+    assert (found.examples, found.duplicates, found.labels, found.suspects) == (3, 1, Labels(), None)
+    assert found.unjudged == "the task has none"
 
 
 # ---- parties beside each other
@@ -152,7 +154,7 @@ def test_looking_decodes_nothing(tmp_path):
     path = str(tmp_path / "t.parquet")
     pq.write_table(pa.table({"image": [b"no image"] * 3, "label": [0, 2, 2]}), path)
     found = look("here", Parquet(path, images={"image": "rgb"}), TASK)
-    assert (found.examples, found.labels) == (3, (1, 0, 2, *[0] * 7))
+    assert (found.examples, found.labels.counts) == (3, (1, 0, 2, *[0] * 7))
     assert "no file there" in look("here", Parquet("nowhere.parquet"), TASK).error
 
 
@@ -169,3 +171,109 @@ def test_real_mnist_is_clean_and_its_leak_is_found():
     assert (found.duplicates, found.near_duplicates, found.missing) == (0, 0, {})
     assert found.suspects is not None
     assert found.suspects < 0.05 * 1000
+
+
+# ---- labels of every form are counted as the task learns them
+
+TAGS = torch.tensor([[-100, 0, 2, -100, -100], [-100, 1, -100, -100, -100], [-100, 0, 0, 0, 9]])
+CORNERS = (torch.tensor([[0.0, 0, 4, 4], [1, 1, 5, 5]]), torch.zeros(0, 4), torch.tensor([[2.0, 2, 6, 6]]))
+BOXES = rc.tasks.padded(CORNERS, (torch.tensor([1, 3]), torch.zeros(0), torch.tensor([3])), 4)
+NET = rc.models.Module(torch.nn.Identity)
+FORMS = {
+    "tokens": (
+        rc.tasks.TokenClassification(NET, 3),
+        {"text": torch.arange(15).reshape(3, 5), "label": TAGS},
+        Labels((4, 1, 1), 1, TOKENS, strange="outside 0..2"),
+    ),
+    "objects": (
+        rc.tasks.ObjectDetection(NET, 3),
+        {"image": torch.rand(3, 3, 8, 8), "label": BOXES},
+        Labels((1, 0, 2), 0, OBJECTS, 1, "outside 1..3"),
+    ),
+    "several": (
+        rc.tasks.MultiLabel(NET, 2),
+        {"features": torch.rand(3, 4), "label": torch.tensor([[1.0, 1.0], [1.0, 0.0], [0.5, 1.0]])},
+        Labels((2, 2), 1, POSITIVES, strange="neither 0 nor 1"),
+    ),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_labels_by_form_of_the_task(form):
+    """Ignored tokens, and rows of zeros where an image has fewer objects, count as nothing."""
+    task, columns, labels = FORMS[form]
+    found = examined(columns, task=task)
+    assert found.labels == look("here", Arrays(columns), task).labels == labels
+    assert (found.examples, found.suspects) == (3, None)
+    assert found.unjudged == "only examples with one label each are compared"
+
+
+def test_labels_of_episodes_are_of_any_class():
+    """An episode of two classes is drawn from as many as there are."""
+    task = rc.Classification(rc.models.MLP(2, 2), num_classes=2)
+    few = rc.MetaTask(task, rc.MAML(lr=0.1, tasks=rc.FewShot(ways=2, shots=1, queries=1)))
+    columns = {"features": torch.rand(6, 2), "label": torch.tensor([0, 4, 4, 4, 2, 0])}
+    assert look("here", Arrays(columns), few).labels == Labels((2, 0, 1, 0, 3), strange="outside 0..4")
+    assert look("here", Arrays(columns), task).labels == Labels((2, 0), 4, strange="outside 0..1")
+
+
+def test_lists_of_labels_and_boxes_in_a_file(tmp_path):
+    """Counted from their column alone: the images are none."""
+    path = str(tmp_path / "t.parquet")
+    several = {"image": [b"no image"] * 3, "label": [[1, 0, 1], [0, 0, 1], [0, 0, 0]]}
+    pq.write_table(pa.table(several), path)
+    task = rc.tasks.MultiLabel(NET, 3, inputs="image")
+    assert look("here", Parquet(path, images={"image": "rgb"}), task).labels.counts == (1, 0, 2)
+    boxes = pa.array(BOXES.flatten(1).tolist(), pa.list_(pa.float32()))
+    pq.write_table(pa.table({"image": [b"no image"] * 3, "label": boxes}), path)
+    source = Parquet(path, images={"image": "rgb"}, shapes={"label": (4, 5)})
+    assert look("here", source, rc.tasks.ObjectDetection(NET, 3)).labels == FORMS["objects"][2]
+    pq.write_table(pa.table({"a": [0, 1], "b": [1, 1], "x": [0.0, 1.0]}), path)
+    stacked = Parquet(path, stack={"label": ("a", "b")}, label=None)
+    assert look("here", stacked, rc.tasks.MultiLabel(NET, 2, inputs="x")).labels.counts == (1, 2)
+
+
+@dataclasses.dataclass(frozen=True)
+class Words(Characters):
+    """The first letter of a word, twice."""
+
+    def encode_words(self, texts, length):
+        letters = [np.repeat([self.alphabet.index(word[0]) for word in words], 2)[:length] for words in texts]
+        return [(row, np.arange(len(row)) // 2) for row in letters]
+
+
+def test_labels_of_words_in_a_file(tmp_path):
+    """What is cut off behind the fourth token is not counted, and neither is the row that cannot be used."""
+    rows = [{"text": "a b c", "label": [0, 1, 1]}, {"text": "c", "label": [1]}, {"text": "", "label": []}]
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    source = JSONLines(f"{tmp_path}/t.jsonl", text={"text": 4}, tokenizer=Words("abc"), per_word="text")
+    task = rc.tasks.TokenClassification(NET, 2)
+    held = look("here", source, task)
+    assert (held.examples, held.labels.counts) == (3, (1, 2))
+    found = examine("here", source, task, frozenset(), SALT)
+    assert (found.examples, found.unreadable, found.labels) == (2, 1, held.labels)
+
+
+# ---- texts
+
+
+def test_one_empty_text_among_many_is_one_unreadable_row(tmp_path):
+    """Of a column of texts for language models; a part counts what is skipped with the first window."""
+    texts = [f"this is line {place} of a text" for place in range(20)]
+    pq.write_table(pa.table({"text": [*texts, "", *texts[::-1]]}), tmp_path / "t.parquet")
+    source = ParquetText(f"{tmp_path}/t.parquet", Characters(), context=16)
+    task = rc.CausalLM(rc.models.GPT(vocab_size=96, context=16), vocab_size=96)
+    found = examine("here", source, task, frozenset(), SALT)
+    assert (found.error, found.unreadable) == ("", 1)
+    assert found.examples > 50
+    parts = [examine("here", part, task, frozenset(), SALT) for part in source.split(rc.IID(4))]
+    assert sorted(part.unreadable for part in parts) == [0, 0, 0, 1]
+    assert look("here", source, task).examples == found.examples
+
+
+def test_overlapping_windows_are_no_near_duplicates(tmp_path):
+    text = "the quick brown fox jumps over the lazy dog, and every other text is not as quick. "
+    (tmp_path / "a.txt").write_text(text * 2)
+    source = rc.data.Text(f"{tmp_path}/a.txt", Characters(), context=64, stride=1)
+    task = rc.CausalLM(rc.models.GPT(vocab_size=96, context=64), vocab_size=96)
+    assert examine("here", source, task, frozenset(), SALT).near_duplicates == 0

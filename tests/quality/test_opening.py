@@ -44,22 +44,31 @@ def test_inputs_that_do_not_tell_labels_apart_accuse_nobody():
     drawn = torch.randint(0, 10, (500,), generator=torch.Generator().manual_seed(0))
     source = Arrays({"image": DIGITS["image"][:500], "label": drawn})
     found = find_suspects(source.read(), TASK)
-    assert not found.judged
+    assert found.unjudged == "examples alike do not share them"
     assert found.agreement < 0.3
     assert opened(source, "drop").shard.num_examples() == 500
-    assert "labels not judged" in opened(source, "drop").summary
+    assert "labels not judged, because examples alike do not share them" in opened(source, "drop").summary
 
 
 @pytest.mark.parametrize(
-    "columns",
+    ("columns", "reason"),
     [
-        {"image": DIGITS["image"][:3], "label": DIGITS["label"][:3]},
-        {"image": DIGITS["image"][:50].to(torch.uint8), "label": DIGITS["label"][:50]},
+        ({"image": DIGITS["image"][:3], "label": DIGITS["label"][:3]}, "an example is compared with 5 others, and"),
+        ({"image": DIGITS["image"][:50].long(), "label": DIGITS["label"][:50]}, "the inputs hold no numbers, names or"),
+        ({"image": DIGITS["image"][:50], "label": DIGITS["label"][:50] + 5}, "some of them are none of the task's"),
     ],
-    ids=["few rows", "no floats"],
+    ids=["few rows", "nothing to compare", "unknown labels"],
 )
-def test_what_cannot_be_judged(columns):
-    assert not find_suspects(columns, TASK).judged
+def test_what_cannot_be_judged(columns, reason):
+    found = find_suspects(columns, TASK)
+    assert found.unjudged.startswith(reason)
+    assert not found.places.any()
+
+
+def test_labels_of_parts_of_examples_are_not_judged():
+    columns = {"features": torch.randn(20, 4), "label": torch.randint(0, 2, (20, 3))}
+    found = find_suspects(columns, rc.tasks.MultiLabel(rc.models.MLP(4, 3), num_labels=3))
+    assert found.unjudged == "only examples with one label each are compared"
 
 
 def test_skipped_rows_count_as_rejected(tmp_path):

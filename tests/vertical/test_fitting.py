@@ -261,6 +261,15 @@ def test_labels_that_the_task_refuses(tmp_path):
         fit(tmp_path, parties(tmp_path, bank=bank))
 
 
+def test_rows_that_are_dropped_count_where_a_label_is_refused(tmp_path):
+    ids, columns, label = people()
+    features, wrong = columns["bank"].copy(), label.copy()
+    features[[3, 7], 0], wrong[50] = np.nan, 3
+    bank = {"source": Arrays({"ID": ids, "features": features, "label": wrong}, "bank"), "bad_rows": "drop"}
+    with pytest.raises(DataError, match=r"party 'bank': bank .*: row 50 has label 3, outside 0..1"):
+        fit(tmp_path, parties(tmp_path, bank=bank))
+
+
 def test_different_salts(tmp_path):
     rc.vertical.new_salt(str(tmp_path / "other"))
     with pytest.raises(ConfigError, match=r"the parties hold different salts, by their tags: north .*, south .*, bank"):
