@@ -126,7 +126,8 @@ class ScalingConfig(Settings):
         agents_at_once: Agents of a block that learn in the same steps, each layer's update taken where its gradient is
             made; 0 trains them one by one through autograd. It is for SGD on a chain of nn.Linear, nn.Conv2d and
             layers without parameters; others learn one by one as ever. Equal but for rounding. None measures what is
-            fastest before the run starts, and writes it into the experiment.
+            fastest before the run starts, where the process that starts it has the kind of device that agents use, and
+            writes it into the experiment.
         slices: Actors that each sum one slice of the vectors that hosts send, for rules that only sum: the driver then
             takes in one vector, however many hosts there are. 0 leaves it to the driver.
         on_party_nodes: Each agent runs on the node that carries its name as the label raycollab.io/party, in an actor

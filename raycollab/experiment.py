@@ -232,7 +232,7 @@ class Experiment:
     def layout(self, num_cpus: int) -> Layout:
         """Which agents are summed together, and on which of the hosts that so many CPUs make."""
         names = tuple(agent.name for agent in self.agents.agents())
-        return Layout(names, self.num_hosts(num_cpus), self._num_blocks, self.scaling.agents_at_once or 1)
+        return Layout(names, self.num_hosts(num_cpus), self.fixed_blocks, self.scaling.agents_at_once or 1)
 
     def num_hosts(self, num_cpus: int) -> int:
         """Hosts for the agents: as asked for, or one an agent up to 16, or else one per CPU; never more than blocks.
@@ -255,11 +255,11 @@ class Experiment:
     @property
     def most_hosts(self) -> int:
         """Hosts that there can be: as many as blocks, which are never cut."""
-        return self._num_blocks or -(-len(self.agents.agents()) // (self.scaling.agents_at_once or 1))
+        return self.fixed_blocks or -(-len(self.agents.agents()) // (self.scaling.agents_at_once or 1))
 
     @property
-    def _num_blocks(self) -> int | None:
-        """As set; with a codec, for which each block is sent by itself, not too many."""
+    def fixed_blocks(self) -> int | None:
+        """Blocks as set; with a codec, for which each is sent by itself, not too many; None makes them of agents."""
         few = min(len(self.agents.agents()), _MAX_SENT) if self.upload is not None else None
         return self.run.num_blocks or few
 

@@ -1,7 +1,8 @@
 """pfl-research: its simulated backend in one or more processes, which torchrun starts and all-reduce joins.
 
-Local training is pfl's own loop over a module's `loss`; users' data is in memory, and batches are taken in order, as
-pfl does it.
+Local training is pfl's own loop over a module's `loss`; users' data is in memory, on the GPU if there is one, and
+batches are taken in order, as pfl does it. Where a workload is scored on the way, pfl's own callback does so on the
+shared set: before the first round, and then as often as other systems.
 """
 
 import os
@@ -13,17 +14,18 @@ from pfl.aggregate.weighting import WeightByDatapoints
 from pfl.algorithm.base import NNAlgorithmParams
 from pfl.algorithm.federated_averaging import FederatedAveraging
 from pfl.callback.base import TrainingProcessCallback
+from pfl.callback.central_evaluation import CentralEvaluationCallback
 from pfl.data.dataset import Dataset
 from pfl.data.federated_dataset import FederatedDataset
 from pfl.data.sampling import get_user_sampler
 from pfl.hyperparam.base import NNEvalHyperParams, NNTrainHyperParams
 from pfl.internal.ops import pytorch_ops
-from pfl.metrics import Metrics
+from pfl.metrics import Metrics, Weighted
 from pfl.model.pytorch import PyTorchModel
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmarks.workloads import Outcome, Workload, accuracy, examples, parse_task
+from benchmarks.workloads import Outcome, Workload, accuracy, examples, held_out, parse_task
 
 
 def main() -> None:
@@ -42,9 +44,9 @@ def main() -> None:
     training = NNTrainHyperParams(
         local_num_epochs=1, local_learning_rate=workload.lr, local_batch_size=workload.batch_size
     )
-    FederatedAveraging().run(
-        algorithm, backend_of(workload), model, training, NNEvalHyperParams(local_batch_size=None), callbacks=[watch]
-    )
+    evaluation = NNEvalHyperParams(local_batch_size=None)
+    callbacks = [*scoring(workload, evaluation), watch]  # a round has ended once it is scored
+    FederatedAveraging().run(algorithm, backend_of(workload), model, training, evaluation, callbacks=callbacks)
     processes = pytorch_ops.distributed.world_size
     if pytorch_ops.distributed.global_rank == 0:
         moved = 2 * 4 * workload.num_params * (processes - 1) * workload.rounds  # sums there and back
@@ -66,10 +68,16 @@ class Scored(nn.Module):
         self.train()
         return functional.cross_entropy(self.net(features), label)
 
-    def metrics(self, features: Tensor, label: Tensor) -> dict:
-        """None: accuracy is measured once, at the end."""
-        del features, label
-        return {}
+    @torch.no_grad()
+    def metrics(self, features: Tensor, label: Tensor, shared: bool = False) -> dict:
+        """Loss and accuracy on the shared set; of users' own data none."""
+        if not shared:
+            return {}
+        self.eval()
+        outputs = self.net(features)
+        loss = functional.cross_entropy(outputs, label, reduction="sum").item()
+        right = (outputs.argmax(1) == label).sum().item()
+        return {"loss": Weighted(loss, len(label)), "accuracy": Weighted(right, len(label))}
 
 
 class Watch(TrainingProcessCallback):
@@ -85,10 +93,22 @@ class Watch(TrainingProcessCallback):
         return False, Metrics()
 
 
+def scoring(workload: Workload, evaluation: NNEvalHyperParams) -> list[TrainingProcessCallback]:
+    """What scores the shared set on the way, if anything is to."""
+    if workload.eval_every is None:
+        return []
+    shared = Dataset(on_device(held_out(workload)), eval_kwargs={"shared": True})
+    return [CentralEvaluationCallback(shared, evaluation, frequency=workload.eval_every)]
+
+
+def on_device(columns: dict[str, Tensor]) -> list[Tensor]:
+    """Features and labels where pfl computes: sent there once, and not batch by batch in every round."""
+    return [pytorch_ops.to_tensor(columns[name]) for name in ("features", "label")]
+
+
 def backend_of(workload: Workload) -> SimulatedBackend:
     """All users' data in memory, sampled as pfl recommends."""
-    data = {agent: examples(workload, agent) for agent in range(workload.agents)}
-    users = {agent: Dataset([columns["features"], columns["label"]], user_id=agent) for agent, columns in data.items()}
+    users = {agent: Dataset(on_device(examples(workload, agent)), user_id=agent) for agent in range(workload.agents)}
     sampler = get_user_sampler("minimize_reuse", list(users))
     dataset = FederatedDataset(users.__getitem__, sampler)
     return SimulatedBackend(training_data=dataset, val_data=dataset, postprocessors=[WeightByDatapoints()])

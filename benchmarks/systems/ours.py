@@ -46,7 +46,7 @@ class Watch(rc.Callback):
 
 
 def made_of(workload: Workload, tiny: bool, pool: str, hosts: int, folder: str) -> rc.Experiment:
-    """The workload as an experiment that evaluates at its end, and makes every tenth round durable."""
+    """The workload as an experiment that makes every tenth round durable."""
     net = rc.models.Module(f"benchmarks.workloads.nets:{workload.net}", dict(workload.net_args))
     learner = rc.SGD(lr=workload.lr, batch_size=workload.batch_size)
     return rc.Experiment(
@@ -59,7 +59,7 @@ def made_of(workload: Workload, tiny: bool, pool: str, hosts: int, folder: str) 
             dir=folder,
             num_rounds=workload.rounds,
             agents_per_round=workload.agents_per_round,
-            eval_every=workload.rounds,
+            eval_every=workload.eval_every or workload.rounds,
         ),
         scaling=rc.ScalingConfig(pool=pool, agents_per_host=-(-workload.agents // hosts)),
         checkpoint=rc.CheckpointConfig(every=CHECKPOINT_EVERY),

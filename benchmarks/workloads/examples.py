@@ -1,4 +1,4 @@
-"""Generated data: the same bytes for every system, made agent by agent wherever they are needed."""
+"""The data: the same bytes for every system, generated agent by agent wherever they are needed, or real images."""
 
 from functools import lru_cache
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmarks.workloads.real import real_images
 from benchmarks.workloads.workload import Workload
 
 _SEED = 20_000  # agent i draws from _SEED + 1 + i, the test set from _SEED - 1
@@ -13,18 +14,21 @@ _COARSE = 4  # centres of images vary over blocks of this many pixels, so that c
 
 
 def examples(workload: Workload, agent: int) -> dict[str, Tensor]:
-    """One agent's examples: features [n, ...] around the centre of their class, labels [n]."""
-    return _drawn(workload, _SEED + 1 + agent, workload.examples)
+    """One agent's examples, features [n, ...] and labels [n]: real ones, or some around the centre of their class."""
+    first = agent * workload.examples
+    real = real_images(workload, "train", first, first + workload.examples)
+    return real or _drawn(workload, _SEED + 1 + agent, workload.examples)
 
 
 def held_out(workload: Workload) -> dict[str, Tensor]:
     """Examples that no agent has."""
-    return _drawn(workload, _SEED - 1, workload.num_test)
+    return real_images(workload, "test", 0, workload.num_test) or _drawn(workload, _SEED - 1, workload.num_test)
 
 
 def accuracy(workload: Workload, module: nn.Module) -> float:
-    """Share of the test examples that a module is right about."""
-    data = held_out(workload)
+    """Share of the test examples that a module is right about, worked out where the module is."""
+    device = next(module.parameters()).device
+    data = {name: column.to(device) for name, column in held_out(workload).items()}
     module.eval()
     with torch.no_grad():
         return (module(data["features"]).argmax(1) == data["label"]).float().mean().item()

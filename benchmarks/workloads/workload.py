@@ -13,7 +13,9 @@ _TEN = 10  # agents of W5 are sampled by tenths
 
 @dataclass(frozen=True)
 class Workload:
-    """A collaboration that any system can run: local SGD on generated data, then the weighted mean.
+    """A collaboration that any system can run: local SGD, then the weighted mean.
+
+    Its data is generated, unless it is of real images and benchmarks.rounds has found them.
 
     Args:
         name: W1, W2, W3, W5 or G1.
@@ -27,7 +29,10 @@ class Workload:
         lr: Learning rate of SGD.
         separation: Length of the classes' centres by coordinate, where noise has 1.
         rounds: Rounds of a run.
-        num_test: Examples that the final accuracy is of.
+        num_test: Examples that the accuracy is of.
+        eval_every: Rounds after which the shared set is scored again; None scores it once, after the last.
+        images: Whether its examples are those of CIFAR-10, where they are at hand.
+        gpu: Whether it is for a GPU, which one process has to itself.
     """
 
     name: str
@@ -43,6 +48,9 @@ class Workload:
     rounds: int
     num_test: int = 2000
     num_classes: int = 10
+    eval_every: int | None = None
+    images: bool = False
+    gpu: bool = False
 
     @property
     def agents_per_round(self) -> int:
@@ -52,6 +60,11 @@ class Workload:
     def build(self) -> nn.Module:
         """The model with its first weights, the same for every system."""
         return getattr(nets, self.net)(**dict(self.net_args))
+
+    @property
+    def processes(self) -> int:
+        """That a system has, unless it is told otherwise."""
+        return 1 if self.gpu else 2
 
     @property
     def num_params(self) -> int:
@@ -115,12 +128,21 @@ _GPU = replace(
     net_args=(("channels", (3, 32, 64)), ("size", 32), ("hidden", 392), ("num_classes", 10)),  # 1,629,346 parameters
     shape=(3, 32, 32),
     rounds=1500,
+    num_test=10_000,
+    eval_every=10,
+    images=True,
+    gpu=True,
 )
 WORKLOADS = {workload.name: workload for workload in (_MLP, _CNN, _LARGE, _SCALE, _GPU)}
 _TINY: dict[str, dict[str, Any]] = {
     "W1": {"agents": 20, "share": 0.2, "net_args": (("widths", (784, 16, 10)),)},
     "W2": {"agents": 2, "examples": 40, "net_args": (*_CNN.net_args, ("channels", (3, 4, 4)), ("hidden", 8))},
     "W3": {"agents": 2, "net_args": (("widths", (784, 20, 20, 10)),)},
-    "G1": {"agents": 20, "share": 0.2, "net_args": (*_GPU.net_args, ("channels", (3, 4, 4)), ("hidden", 8))},
+    "G1": {
+        "agents": 20,
+        "share": 0.2,
+        "eval_every": 2,
+        "net_args": (*_GPU.net_args, ("channels", (3, 4, 4)), ("hidden", 8)),
+    },
     "W5": {"agents": 20, "net_args": (("widths", (784, 16, 10)),)},
 }

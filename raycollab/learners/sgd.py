@@ -22,8 +22,8 @@ class SGD(LocalLearner, JointLearner):
     """SGD with momentum over the agent's own data: FedAvg's local step.
 
     The update rule is torch.optim.SGD's, on flat buffers: a few operations however many layers there are, and
-    without the second that importing torch.optim costs each process. epochs, steps, batch_size, micro_batch_size,
-    max_grad_norm, schedule and autocast are LocalLearner's.
+    without the second that the first optimizer of torch costs each process, which imports torch._dynamo. epochs,
+    steps, batch_size, micro_batch_size, max_grad_norm, schedule and autocast are LocalLearner's.
 
     Args:
         lr: Learning rate.

@@ -85,7 +85,7 @@ class Shares:
         return list(dict.fromkeys((*self._waiting, *sorted(self._movers))))
 
     def take(self, host: int, *, idle: bool = True) -> Share | None:
-        """The next share for a host: of its own ones; else, if it is idle, the last of whoever has most left."""
+        """The next share for a host: the longest of its own; else, if it is idle, the last of whoever has most left."""
         if own := self._waiting.get(host):
             return own.popleft()
         if not idle:
@@ -100,18 +100,18 @@ class Shares:
 
 
 def _cut(blocks: Sequence[Block], seconds: Sequence[float], shortest_s: float) -> list[Share]:
-    """Neighbours together until they take long enough."""
+    """Neighbours together until they take long enough, which makes few sums of them; the longest share first."""
     total = sum(seconds)
     if math.isnan(total):
         size = max(1, len(blocks) // _UNKNOWN)
         return [tuple(blocks[start : start + size]) for start in range(0, len(blocks), size)]
     most = min(max(_LONGEST_S, shortest_s), total if blocks[0].pinned else max(shortest_s, total / _PIECES))
     shares: list[list[Block]] = []
-    so_far = math.inf
+    times: list[float] = []
     for block, lasts in zip(blocks, seconds, strict=True):
-        if so_far + lasts / 2 > most:
+        if not shares or times[-1] + lasts / 2 > most:
             shares.append([])
-            so_far = 0.0
+            times.append(0.0)
         shares[-1].append(block)
-        so_far += lasts
-    return [tuple(share) for share in shares]
+        times[-1] += lasts
+    return [tuple(shares[place]) for place in sorted(range(len(shares)), key=lambda place: -times[place])]

@@ -12,11 +12,11 @@ from typing import Any
 import ray
 from ray.actor import ActorHandle
 
-from raycollab.aggregation import Node, Sum, WeightedSum, root, terms_of, total_of
+from raycollab.aggregation import Node, WeightedSum, root, total_of
 from raycollab.aggregation.weighted_sum import Terms
 from raycollab.runtime.ray_hosts import Gone, ask
 from raycollab.runtime.sharing import ShareResult
-from raycollab.runtime.slices import Cut, Slice, each_cut, first_of, put_together, squared_norms, sum_of_slices
+from raycollab.runtime.slices import Cut, Slice, bring_back, each_cut, elsewhere, squared_norms, sum_of_slices
 from raycollab.runtime.wire import ignore_read_only
 from raycollab.types import Failure
 from raycollab.vectors import use_all_cores
@@ -99,17 +99,13 @@ class Slices:
         total = total_of(nodes, present)
         if not isinstance(total, WeightedSum):
             return root(total, present)
-        held = [(name, segments, terms_of(each)) for name, of in total.vectors.items() for segments, each in of.items()]
-        held = [(name, segments, terms) for name, segments, terms in held if isinstance(first_of(terms).vector, Cut)]
-        trees = [terms for _, _, terms in held]
+        held = elsewhere(total)
+        trees = list(held.values())
         answers = self._asked(lambda actor, part: actor.sums.remote(trees, *(refs[part] for refs in shares)))
         if isinstance(answers, Failure):
             return answers
         with ignore_read_only():
-            for place, (name, segments, _) in enumerate(held):
-                vector = put_together(sums[place] for sums in answers)
-                sum = total.vectors[name][segments]
-                total.vectors[name][segments] = Sum(sum.weight, vector, sum.times)
+            bring_back(total, held, answers)
         return root(total, present)
 
     def close(self) -> None:

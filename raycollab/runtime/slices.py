@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from raycollab.aggregation import Node, Sum, sum_of
+from raycollab.aggregation import Node, Sum, WeightedSum, sum_of, terms_of
 from raycollab.aggregation.weighted_sum import Terms
+from raycollab.spec import Segments
 from raycollab.tree import map_leaves
 from raycollab.vectors import empty
 
@@ -87,8 +88,23 @@ def sum_of_slices(terms: Terms, shares: Sequence[Slice]) -> np.ndarray:
     return sum_of(there(terms)).numpy()
 
 
-def first_of(terms: Terms) -> Sum:
-    """The sum that comes first in a tree of them."""
+def elsewhere(total: WeightedSum) -> dict[tuple[str, Segments | None], Terms]:
+    """The sums of a total whose vectors are Cuts, by name and elements, each with the terms in the order of adding."""
+    held = {(name, segments): terms_of(each) for name, of in total.vectors.items() for segments, each in of.items()}
+    return {place: terms for place, terms in held.items() if isinstance(_first_of(terms).vector, Cut)}
+
+
+def bring_back(
+    total: WeightedSum, places: Iterable[tuple[str, Segments | None]], slices: Sequence[Sequence[np.ndarray]]
+) -> None:
+    """Put the sums of these places into a total, given those of each slice in the order of the places."""
+    for number, (name, segments) in enumerate(places):
+        sum = total.vectors[name][segments]
+        vector = put_together(sums[number] for sums in slices)
+        total.vectors[name][segments] = Sum(sum.weight, vector, sum.times)
+
+
+def _first_of(terms: Terms) -> Sum:
     while not isinstance(terms, Sum):
         terms = terms[0]
     return terms

@@ -8,9 +8,13 @@ import torch
 
 import raycollab as rc
 import raycollab.runtime.pool
+from raycollab.aggregation import root, total_of
 from raycollab.attacks.attack import KINDS
 from raycollab.runtime.host import Host
 from raycollab.runtime.layout import Layout
+from raycollab.runtime.pool import collect
+from raycollab.runtime.slices import bring_back, cut_up, each_cut, elsewhere, sum_of_slices
+from raycollab.runtime.wire import pack, unpack
 from raycollab.tree import map_leaves
 
 from .rows import (
@@ -110,7 +114,7 @@ def test_blocks_the_number_of_hosts_changes_nothing(learner, chain, bits):
 def test_blocks_the_order_of_running_and_of_arrival_changes_nothing(learner, chain, bits, monkeypatch):
     """On two hosts."""
     shuffled = random.Random(0).sample
-    collect, blocks_of = raycollab.runtime.pool.collect, Layout.blocks_of
+    blocks_of = Layout.blocks_of
 
     def run_shuffled(self, assignments):
         blocks = blocks_of(self, assignments)
@@ -121,6 +125,34 @@ def test_blocks_the_order_of_running_and_of_arrival_changes_nothing(learner, cha
         raycollab.runtime.pool, "collect", lambda results, *a, **b: collect(shuffled(results, len(results)), *a, **b)
     )
     assert train(case(learner, chain), num_hosts=2).bits() == bits(learner, chain)
+
+
+def in_slices(learner, chain):
+    return rc.chain(*chain).aggregator.sums and (len(chain) == 1 or learner.sends)
+
+
+def sliced(results, blocks, **sizes):
+    """`collect` as it is where slices are summed apart: what each host sent is cut in three, and put together again."""
+    present, nodes, shares = sorted(block.index for block in blocks), [], []
+    for number, result in enumerate(results):
+        sent, parts = cut_up(pack(list(result.nodes)), 3)
+        each_cut(sent, lambda cut, number=number: setattr(cut, "share", number))
+        nodes += unpack(list(sent))
+        shares.append(parts)
+    total = total_of(nodes, present)
+    held = elsewhere(total)
+    assert held, "nothing was long enough to be cut"
+    sums = [[sum_of_slices(terms, [parts[place] for parts in shares]) for terms in held.values()] for place in range(3)]
+    bring_back(total, held, sums)
+    whole = [replace(result, nodes=() if at else (root(total, present),)) for at, result in enumerate(results)]
+    return collect(whole, blocks, **sizes)
+
+
+@pytest.mark.parametrize(("learner", "chain"), [each for each in CASES if in_slices(*each)], ids=short)
+def test_sums_of_slices_change_nothing(learner, chain, bits, monkeypatch):
+    """On three hosts: every rule that ScalingConfig.slices is for, and every learner that sends more than a delta."""
+    monkeypatch.setattr(raycollab.runtime.pool, "collect", sliced)
+    assert train(case(learner, chain), num_hosts=3).bits() == bits(learner, chain)
 
 
 @each_case

@@ -15,6 +15,7 @@ from raycollab.errors import QuorumError, UpdateError
 from raycollab.learners import SGD, Learner
 from raycollab.population import Parties
 from raycollab.runtime.pool import LocalPool
+from raycollab.shared_set import SharedSet
 from raycollab.spec import BUFFERS, DELTA, PARAMS
 from raycollab.transforms import Momentum
 from raycollab.types import Assignment, Failure, Round, Update
@@ -172,6 +173,16 @@ def test_a_poisoned_agent_is_kept_out_and_the_others_go_on(tmp_path):
     assert [agent.agent for agent in report.agents] == ["a", "c"]
     assert [failure.error for failure in report.failures] == ["UpdateError"]
     assert torch.isfinite(driver.vectors[PARAMS]).all()
+
+
+def test_hosts_score_while_the_driver_does(tmp_path, monkeypatch):
+    """They are asked first, and waited for last; the round after begins only then."""
+    pool, score = Scripted(), SharedSet.score
+    monkeypatch.setattr(SharedSet, "score", lambda self, *a, **k: pool.log.append("scored") or score(self, *a, **k))
+    driver = scripted(tmp_path, pool, run=RunConfig(num_rounds=4, eval_every=2))
+    reports = [driver.step() for _ in range(2)]
+    assert pool.log == ["asked", "scored", "waited"]
+    assert [bool(report.own_metrics) for report in reports] == [False, True]
 
 
 def test_the_module_holds_the_committed_vectors(tmp_path):

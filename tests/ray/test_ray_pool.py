@@ -12,6 +12,7 @@ from raycollab.checkpoint import load_state
 from raycollab.errors import ResourceError, RunFolderError
 from raycollab.fitting import run_experiment
 from raycollab.modes import Synchronous
+from raycollab.runtime.wire import pack_vectors
 from raycollab.storage import Storage
 
 from . import support
@@ -63,6 +64,21 @@ def test_a_dead_actor_costs_its_agents_one_round(tmp_path):
         {}, {"agent-0": "RoundStopped"}, {}, {"agent-1": "RoundStopped", "agent-2": "RoundStopped"},
     ]  # fmt: skip
     assert found == bits(same)
+
+
+def test_scores_and_the_next_round_share_a_broadcast(tmp_path, monkeypatch):
+    """Two rounds that are scored: three versions are packed and put into the store, each once."""
+    packed = []
+
+    def watched(round, codec):
+        packed.append(round.base_version)
+        return pack_vectors(round, codec)
+
+    monkeypatch.setattr("raycollab.runtime.ray_pool.pack_vectors", watched)
+    with OnRay(experiment(STATEFUL, STATEFUL), tmp_path) as on_ray:
+        reports = [on_ray.driver.step() for _ in range(2)]
+    assert [len(report.own_metrics) for report in reports] == [2, 2]
+    assert packed == [0, 1, 2]
 
 
 def test_a_late_agent_is_left_out_and_comes_back(tmp_path):

@@ -151,6 +151,31 @@ def test_simulated_agents_are_opened_when_they_are_needed():
     assert isinstance(host.validate(round.vectors, {"lost": 0}, 0)["lost"], Failure)
 
 
+def test_guests_are_closed_once_they_are_too_many(monkeypatch):
+    """With room for two, who was opened first is opened anew when it is needed again, to the same bits; the host's own
+    agent is never closed.
+    """
+    monkeypatch.setattr("raycollab.runtime.host._MOST_GUESTS", 2)
+    opened, read = [], Arrays.read
+    monkeypatch.setattr(Arrays, "read", lambda self: opened.append(self.name) or read(self))
+    named = [replace(agent, shard=Arrays(agent.shard.read(), agent.name)) for agent in agents(*[SGD()] * 5)]
+    model, made = offer()
+    host = Host(replace(session(), simulated=True), named)
+    host.open(made, ["a0"])
+    opened.clear()
+    round = first_round(model, made)
+    first = ran(host, round, block("a1"))[1]
+    for name in ("a0", "a2", "a3", "a2", "a0"):
+        ran(host, round, block(name))
+    assert opened == ["a1", "a2", "a3"]
+    again = ran(host, round, block("a1"))[1]
+    assert opened == ["a1", "a2", "a3", "a1"]
+    assert torch.equal(again.mean().vectors[DELTA], first.mean().vectors[DELTA])
+    ran(host, round, block("a3"))
+    ran(host, round, block("a2"))  # whose place a1 had taken
+    assert opened == ["a1", "a2", "a3", "a1", "a2"]
+
+
 @pytest.mark.parametrize("rule", [Mean(), Median()])
 def test_a_failing_agent_costs_itself_alone(rule):
     host, round, _ = opened(

@@ -17,7 +17,7 @@ from raycollab.params import Exchange
 from raycollab.runtime.layout import Block, Layout
 from raycollab.runtime.pool import Collected, LocalPool, collect
 from raycollab.runtime.session import Session, build_model
-from raycollab.runtime.sharing import ShareResult
+from raycollab.runtime.sharing import ShareResult, Shares
 from raycollab.spec import BUFFERS, DELTA, PARAMS
 from raycollab.storage import Storage
 from raycollab.tasks import Classification
@@ -133,6 +133,21 @@ def test_the_number_of_hosts_changes_nothing(hosts, codec, simulated):
         got = made.run(round, work(*NAMES))
         merged.append(got.total.mean().vectors[DELTA])
         assert got.bytes_down > 0
+    assert torch.equal(*merged)
+
+
+def clocked(*lasts):
+    """Shares of blocks that last this long, whatever they took."""
+    return lambda blocks, seconds_of, **settings: Shares(blocks, lambda block: lasts[block.index], **settings)
+
+
+def test_shares_in_another_order_change_nothing(monkeypatch):
+    """By one clock each host takes all of its blocks at once, by the other its longest share first: the same bits."""
+    merged = []
+    for clock in (clocked(*[0.0] * 6), clocked(0.3, 0.3, 9.0, 0.2, 0.4, 3.0)):
+        monkeypatch.setattr("raycollab.runtime.pool.Shares", clock)
+        made, round, _ = pool(num_hosts=2)
+        merged.append(made.run(round, work(*NAMES)).total.mean().vectors[DELTA])
     assert torch.equal(*merged)
 
 

@@ -55,6 +55,15 @@ def test_a_share_lasts_ten_times_as_long_as_its_sum_takes_to_cross():
     assert everything(Shares(blocks(0, 0, pinned=True), lambda block: 9.0, crossing_s=0.4), 0) == [[0], [1]]
 
 
+def test_the_longest_share_comes_first():
+    """So that a round does not end with somebody waiting for it; neighbours stay together, so no more sums cross."""
+    lasts = [0.5, 0.5, 9.0, 0.2, 0.2, 3.0]
+    shares = Shares(blocks(*[0] * 6, pinned=True), lambda block: lasts[block.index])
+    assert everything(shares, 0) == [[2], [5], [0, 1], [3, 4]]
+    one_by_one = Shares(blocks(*[0] * 6), lambda block: lasts[block.index], single=True)
+    assert everything(one_by_one, 0) == [[0], [1], [2], [3], [4], [5]]  # the slow ones first would be those that count
+
+
 def test_each_block_by_itself_where_that_is_asked_for():
     assert everything(Shares(blocks(0, 0), lambda block: 0.1, single=True), 0) == [[0], [1]]
 
