@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--steps", type=int, default=25, help="of each party in a round")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--pooled", action="store_true", help="one party with all lines, and as many steps as all eight")
+    parser.add_argument("--pooled", action="store_true", help="one party with all lines, in as many steps as all")
     parser.add_argument("--pretrained", action="store_true", help=f"begin from {LLAMA}, with its tokens")
     parser.add_argument("--pool", choices=("ray", "local"), default="ray")
     parser.add_argument("--dir", default="runs")
