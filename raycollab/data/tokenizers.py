@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from raycollab.errors import DataError
-from raycollab.places import find_folder, not_found
+from raycollab.places import candidates, find_folder, not_found
 from raycollab.settings import Settings, require
 
 _PRINTABLE = "\n" + "".join(map(chr, range(ord(" "), ord("~") + 1)))
@@ -229,9 +229,8 @@ def _load(path: str, download: bool) -> Any:
         reason = " ".join(str(error).split())
         if folder is not None:
             raise DataError(f"{folder}: holds no tokenizer that transformers can load: {reason}") from error
-        if download:
-            raise DataError(f"PretrainedTokenizer.path={path!r}: not had from the Hub: {reason}") from error
         where = not_found(path, "the tokenizer's folder, with tokenizer.json,")
-        raise DataError(
-            f"PretrainedTokenizer.path={path!r}: {where}, or set download=True where the Hub can be reached"
-        ) from error
+        if candidates(path):  # and not a package, which is no name of the Hub
+            remedy = ", or set download=True where the Hub can be reached"
+            where = f"not had from the Hub: {reason}" if download else f"{where}{remedy}"
+        raise DataError(f"PretrainedTokenizer.path={path!r}: {where}") from error

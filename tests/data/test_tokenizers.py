@@ -85,7 +85,7 @@ def test_a_folder_that_is_not_there(monkeypatch, tmp_path):
         PretrainedTokenizer("no-such").encode("a", "here")
     said = str(refused.value)
     assert said.startswith("PretrainedTokenizer.path='no-such': no folder there; tried: ")
-    assert f"{tmp_path}/no-such: put the tokenizer's folder, with tokenizer.json, at one of these" in said
+    assert f"{tmp_path}/no-such. RAYCOLLAB_DATA is '{tmp_path}': put the tokenizer's folder, with tokenizer" in said
     with pytest.raises(ConfigError, match=r"PretrainedTokenizer.path='': must name a folder, or a model of the Hub"):
         PretrainedTokenizer("")
 
