@@ -6,6 +6,7 @@ Windows are views into the tokens, which are stored once: a pass over overlappin
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +15,8 @@ import pyarrow.parquet as pq
 import torch
 from pyarrow import fs
 
-from raycollab.data.base import Columns, Source
+from raycollab.data.base import Columns, Opened, Source
+from raycollab.data.columns import take_rows
 from raycollab.data.files import find_files
 from raycollab.data.partition import ByColumn, Partition
 from raycollab.data.tokenizers import Tokenizer
@@ -22,7 +24,7 @@ from raycollab.errors import DataError
 from raycollab.settings import require
 
 TOKENS = "tokens"
-Document = tuple[str, str]  # what errors call it, and its text
+Document = tuple[str, str | None]  # what errors call it, and its text
 
 
 @dataclass(frozen=True)
@@ -57,27 +59,65 @@ class TextSource(Source):
         accepted = f"must be in 1..context={self.context}, or null for windows one after another"
         require(good, f"{kind}.stride", self.stride, accepted)
 
+    @property
+    def skips(self) -> bool:
+        """Whether documents that cannot be used are left out."""
+        return False
+
     @abstractmethod
     def documents(self) -> Iterator[Document]:
-        """Read the documents.
+        """Read the documents; empty text or null is one that cannot be used.
 
-        Raises: DataError that names the file, and the row if there are any.
+        Raises: DataError that names the file.
         """
 
     def read(self) -> Columns:
         """Read, tokenize and cut the text."""
-        parts: list[np.ndarray] = []
+        return self.windows().columns
+
+    def open(self, rows: np.ndarray | None = None) -> Opened:
+        """All windows, or those of an index; documents that were skipped go with the first window of all."""
+        if rows is None:
+            return self.windows()
+        whole = _windows_once(self)
+        return Opened(take_rows(whole.columns, rows), whole.skipped if 0 in rows else ())
+
+    def keys(self, names: tuple[str, ...] | None) -> Columns:
+        """The windows, which are kept for who asks for some of them."""
+        del names
+        return _windows_once(self).columns
+
+    def windows(self) -> Opened:
+        """Read, tokenize and cut the text.
+
+        Raises: DataError that names the file, and the row if there are any.
+        """
+        parts, skipped = list[np.ndarray](), list[str]()
         for where, text in self.documents():
+            try:
+                tokens = self._tokens(text, where)
+            except DataError as error:
+                if not self.skips:
+                    raise
+                skipped.append(str(error))
+                continue
             if parts and self.separator:
                 parts.append(self.tokenizer.encode(self.separator, f"{type(self).__name__}.separator"))
-            parts.append(self.tokenizer.encode(text, where))
-        tokens = torch.from_numpy(np.concatenate(parts))
-        if len(tokens) <= self.context:
+            parts.append(tokens)
+        whole = torch.from_numpy(np.concatenate([np.zeros(0, np.int32), *parts]))
+        if len(whole) <= self.context:
+            without = f" without {len(skipped):,} rows that cannot be used, such as {skipped[0]}" if skipped else ""
             raise DataError(
-                f"{self.describe()}: {len(tokens)} tokens, and a window of context={self.context} needs "
+                f"{self.describe()}: {len(whole)} tokens{without}, and a window of context={self.context} needs "
                 f"{self.context + 1}: give it more text, or lower context"
             )
-        return {TOKENS: tokens.unfold(0, self.context + 1, self.stride or self.context)}
+        return Opened({TOKENS: whole.unfold(0, self.context + 1, self.stride or self.context)}, tuple(skipped))
+
+    def _tokens(self, text: str | None, where: str) -> np.ndarray:
+        if not text:
+            what = "null" if text is None else "empty text"
+            raise DataError(f"{where} is {what}; fill it or drop the row, or leave such rows out with bad_rows='skip'")
+        return self.tokenizer.encode(text, where)
 
     def overlap(self) -> str:
         """Why windows may not be dealt out one by one, if they overlap."""
@@ -87,6 +127,12 @@ class TextSource(Source):
             f"windows at stride={self.stride} hold the text of their neighbours: set stride=null, which is "
             f"context={self.context}, or give each its own text"
         )
+
+
+@lru_cache(maxsize=2)
+def _windows_once(source: TextSource) -> Opened:
+    """The windows of a source, once per process while it is one of the last two that were asked for."""
+    return source.windows()
 
 
 @dataclass(frozen=True)
@@ -136,17 +182,30 @@ class ParquetText(TextSource):
         column: The column of text.
         by: Column that says whose row it is; empty reads all rows.
         values: Whose rows are read.
+        bad_rows: "error", or "skip" to leave out rows without text, and those that the tokenizer refuses, and count
+            them.
     """
 
     column: str = "text"
     by: str = ""
     values: tuple[str | float, ...] = ()
+    bad_rows: str = "error"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "values", tuple(self.values))
         good = bool(self.by) == bool(self.values)
         require(good, "ParquetText.values", self.values, f"must name whose rows are read exactly if by={self.by!r} is")
+        require(self.bad_rows in ("error", "skip"), "ParquetText.bad_rows", self.bad_rows, "must be 'error' or 'skip'")
+
+    @property
+    def skips(self) -> bool:
+        """As `bad_rows` says."""
+        return self.bad_rows == "skip"
+
+    def tolerant(self) -> Source:
+        """The same rows, with those that cannot be used skipped."""
+        return replace(self, bad_rows="skip")
 
     def describe(self) -> str:
         """Return one short line for people."""
@@ -166,12 +225,8 @@ class ParquetText(TextSource):
         if not any(table.num_rows for table in tables):
             raise DataError(f"{self.describe()}: {self._nothing(filesystem, files)}")
         for file, table in zip(files, tables, strict=True):
-            rows, texts = table["row"].to_pylist(), table["text"].to_pylist()
-            for row, text in zip(rows, texts, strict=True):
-                where = f"{file}: row {row} of column {self.column!r}"
-                if not text:
-                    raise DataError(f"{where} is {'null' if text is None else 'empty text'}; fill it or drop the row")
-                yield where, text
+            for row, text in zip(table["row"].to_pylist(), table["text"].to_pylist(), strict=True):
+                yield f"{file}: row {row} of column {self.column!r}", text
 
     def _rows(self, filesystem: fs.FileSystem, file: str) -> pa.Table:
         """Number and text of the rows that are read."""

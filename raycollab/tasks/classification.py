@@ -32,8 +32,8 @@ class Classification(OneNet):
         inputs: Column that the module is given, or several, which it is given beside each other as floats [b, k].
         label: Column of labels [n], whole numbers of an integer type.
         label_smoothing: Share of the target spread over all classes, in [0, 1).
-        bad_rows: "error" refuses a shard with a NaN or infinity among its inputs, "drop" leaves such rows out and
-            counts them.
+        bad_rows: "error" refuses a shard with a NaN or infinity among its inputs or a label outside the range, "drop"
+            leaves such rows out and counts them.
     """
 
     net: Model
@@ -149,22 +149,26 @@ class Classification(OneNet):
         return Fingerprint(loss, metrics, tuple((entry.name, entry.shape) for entry in spec.params))
 
     def check(self, columns: Mapping[str, Tensor], where: str) -> Tensor:
-        """Which rows can be learned from: those with finite inputs; bool [n].
+        """Which rows can be learned from: those with finite inputs and a label in the range; bool [n].
 
-        Raises: DataError for a missing column, labels that are no whole numbers [n] or outside the range, or bad rows
-            if `bad_rows` is "error".
+        Raises: DataError for a missing column, labels that are no whole numbers [n], or bad rows if `bad_rows` is
+            "error".
         """
         check_names(columns, names_of(self.inputs), where)
-        check_labels(columns, self.label, self.num_classes, where)
-        return finite_rows(columns, names_of(self.inputs), where, self.bad_rows)
+        known = check_labels(columns, self.label, self.num_classes, where, self.bad_rows)
+        return known & finite_rows(columns, names_of(self.inputs), where, self.bad_rows)
 
     def coverage(self, columns: Mapping[str, Tensor]) -> str:
         """How many of the labels the data has."""
         return f"{len(columns[self.label].unique())} of {self.num_classes} labels"
 
 
-def check_labels(columns: Mapping[str, Tensor], label: str, num_classes: int, where: str) -> None:
-    """Raise DataError unless a column holds one whole number 0 .. num_classes - 1 a row."""
+def check_labels(columns: Mapping[str, Tensor], label: str, num_classes: int, where: str, bad_rows: str) -> Tensor:
+    """Rows whose label is one of 0 .. num_classes - 1: bool [n].
+
+    Raises: DataError for a column of anything but one whole number a row, or naming the first of the other rows, if
+        `bad_rows` is "error".
+    """
     check_names(columns, (label,), where)
     labels = columns[label]
     if labels.ndim != 1 or labels.is_floating_point():
@@ -173,12 +177,14 @@ def check_labels(columns: Mapping[str, Tensor], label: str, num_classes: int, wh
             f"labels are one whole number per row: store them as integers"
         )
     outside = (labels < 0) | (labels >= num_classes)
-    if bool(outside.any()):
+    if bad_rows == "error" and bool(outside.any()):
         row = int(outside.nonzero()[0])
         raise DataError(
             f"{where}: row {row} has label {int(labels[row])}, outside 0..{num_classes - 1} "
-            f"({int(outside.sum())} such rows); correct the labels or set num_classes"
+            f"({int(outside.sum())} such rows); correct the labels or set num_classes, or leave such rows out with "
+            f"bad_rows='drop'"
         )
+    return ~outside
 
 
 @dataclass(frozen=True)
