@@ -127,11 +127,11 @@ class ObjectDetection(Task):
         """
         check_names(columns, (self.inputs, self.label), where)
         images, objects = columns[self.inputs], columns[self.label]
-        for name, good, wanted in (
+        for name, fits, wanted in (
             (self.inputs, images.ndim == 4 and images.is_floating_point(), "images are floats [n, channels, h, w]"),
             (self.label, objects.ndim == 3 and objects.shape[-1] == 5, "objects are [n, m, 5], as rc.tasks.padded has"),
         ):
-            if not good:
+            if not fits:
                 held = f"{str(columns[name].dtype).removeprefix('torch.')} of shape {list(columns[name].shape)}"
                 raise DataError(f"{where}: column {name!r} holds {held}; {wanted}")
         good = finite_rows(columns, (self.inputs,), where, self.bad_rows)
