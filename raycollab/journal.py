@@ -77,6 +77,7 @@ def journal_row(report: RoundReport) -> dict[str, Any]:
             **{name: value for name in (EPSILON, PARTY_EPSILON, *_WORTHS) if not isnan(value := getattr(agent, name))},
             **({} if isnan(agent.drift) else {"drift": agent.drift}),
             **({"form": agent.form} if agent.form else {}),
+            **({"rejected": agent.rejected} if agent.rejected else {}),
             **{f"val_{name}": value for name, value in report.own_metrics.get(agent.agent, {}).items()},
             **{f"test_{name}": value for name, value in report.own_test.get(agent.agent, {}).items()},
             **{f"personal_val_{name}": value for name, value in report.personal_metrics.get(agent.agent, {}).items()},

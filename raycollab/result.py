@@ -21,6 +21,7 @@ from raycollab.report import (
     comparison,
     forgetting_line,
     grown,
+    left_out,
     modality_report,
     spread,
     unevenness,
@@ -147,10 +148,11 @@ def full_report(
     history: Sequence[Mapping[str, Any]] = (),
     changes: Sequence[Mapping[str, Any]] = (),
 ) -> str:
-    """Text on the shared set, what was forgotten, and the worst and the best agent on its own rows and test set."""
+    """Text on the shared set, what was forgotten, the worst and the best agent on its own data, and rows left out."""
     lines = [line for split in SPLITS for each in (spread, unevenness) if (line := each(agents, primary, split))]
     lines += [line] if (line := forgetting_line(history, primary)) else []
     lines += grown(changes)
+    lines += [line] if (line := left_out(agents)) else []
     modalities = modality_report(statistics, agents)
     more = [*([modalities, ""] if modalities else []), *lines]
     return "\n".join([statistics_report(statistics), *(["", *more] if more else [])]).rstrip("\n")

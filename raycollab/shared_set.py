@@ -25,6 +25,10 @@ class SharedSet:
         task: Checks and scores it.
         device: Where it is kept.
         what: What errors call it.
+
+    Attributes:
+        notes: What is to be said of it: how many of its rows were left out.
+
     Raises: DataError, naming it so, if it cannot be read or is not of the task's form.
     """
 
@@ -42,6 +46,9 @@ class SharedSet:
             raise DataError(named) from error
         kept = {name: column[good] for name, column in opened.columns.items()}
         self._shard = Shard(kept, val_fraction=0.0, seed=0, device=device, name=where)
+        rejected, count = int((~good).sum()) + len(opened.skipped), len(good) + len(opened.skipped)
+        left_out = f"{what} is scored without {rejected:,} of its {count:,} rows, which cannot be used"
+        self.notes = [left_out] if rejected else []
 
     def check_metrics(self, target: str | None, module: nn.Module, task: Task | None = None) -> None:
         """Score two rows, before any work is done; by another task for a module of another form.

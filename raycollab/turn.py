@@ -35,7 +35,9 @@ class Turn:
         """Where it starts [d]."""
         return self.round.vectors[PARAMS]
 
-    def report(self, update: Update, norm: float, examples: int, remembers: bool, form: int = 0) -> AgentReport:
+    def report(
+        self, update: Update, norm: float, examples: int, remembers: bool, form: int = 0, rejected: int = 0
+    ) -> AgentReport:
         """What the agent reports of it.
 
         Args:
@@ -44,6 +46,7 @@ class Turn:
             examples: It has, if the update does not say how many were counted.
             remembers: Whether it keeps private state of the round.
             form: Of the model that it used.
+            rejected: Rows that it could not use, so far.
         """
         return AgentReport(
             agent=update.agent,
@@ -63,4 +66,5 @@ class Turn:
             form=form,
             labels=int(update.scalars.get(LABELS, 0)),
             asks=bool(update.scalars.get(ASKS, 0.0)),
+            rejected=rejected,
         )

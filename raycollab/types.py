@@ -212,6 +212,7 @@ class AgentReport:
     form: int = 0  # of the model
     labels: int = 0  # LABELS of its update
     asks: bool = False  # ASKS of it
+    rejected: int = 0  # rows of its data that it could not use, as far as it has met them
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,7 @@ SETTINGS = [
     tasks.SequenceToSequence(models.Transformers("x", head="seq2seq-lm"), start=1, max_tokens=8),
     data.Characters("abc", unknown="a"),
     data.Bytes(),
+    data.HashedWords(512),
     data.PretrainedTokenizer("models/small"),
     data.Text("book.txt", data.Characters("abc"), context=8, span=(0.0, 0.9)),
     data.ParquetText("book.parquet", data.Bytes(), context=8, by="speaker", values=("a", "b")),

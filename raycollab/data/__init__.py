@@ -28,7 +28,7 @@ from raycollab.data.stratified import stratified_split
 from raycollab.data.streamed import Streamed, StreamedShard
 from raycollab.data.table import Table
 from raycollab.data.text import ParquetText, Text, TextSource
-from raycollab.data.tokenizers import Bytes, Characters, PretrainedTokenizer, Tokenizer
+from raycollab.data.tokenizers import Bytes, Characters, HashedWords, PretrainedTokenizer, Tokenizer
 from raycollab.data.torch_dataset import TorchDataset, Torchvision
 
 __all__ = [
@@ -52,6 +52,7 @@ __all__ = [
     "Distortion",
     "Explicit",
     "Growing",
+    "HashedWords",
     "Holdout",
     "HuggingFace",
     "ImageFolder",

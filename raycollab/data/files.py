@@ -8,7 +8,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from raycollab.errors import DataError
-from raycollab.places import DATA_VARIABLE, candidates
+from raycollab.places import candidates, remedy
 
 
 def find_files(path: str, suffix: str | tuple[str, ...]) -> tuple[fs.FileSystem, list[str]]:
@@ -32,11 +32,8 @@ def find_files(path: str, suffix: str | tuple[str, ...]) -> tuple[fs.FileSystem,
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path}: cannot be listed: {error}") from error
     shown = suffix if isinstance(suffix, str) else " or ".join(suffix)
-    root = os.environ.get(DATA_VARIABLE)
-    remedy = f"{DATA_VARIABLE} is {root!r}" if root else f"{DATA_VARIABLE} is not set"
     raise DataError(
-        f"{path}: no file there, and no folder with {shown} files; tried: {', '.join(tried)}. {remedy}: "
-        f"put the data at one of these, or run `export {DATA_VARIABLE}=FOLDER` on every node that holds it"
+        f"{path}: no file there, and no folder with {shown} files; tried: {', '.join(tried)}. {remedy('the data')}"
     )
 
 

@@ -20,6 +20,11 @@ class Parquet(Table):
 
     def read_file(self, filesystem: fs.FileSystem, file: str, choose: Choose) -> Stored:
         """Read the chosen columns, and no others."""
-        with filesystem.open_input_file(file) as stream, pq.ParquetFile(stream) as parquet:
-            table = parquet.read(columns=choose(parquet.schema_arrow))
-        return Stored(file, table, np.arange(table.num_rows))
+        return read_parquet(filesystem, file, choose)
+
+
+def read_parquet(filesystem: fs.FileSystem, file: str, choose: Choose) -> Stored:
+    """The chosen columns of a Parquet file, and no others."""
+    with filesystem.open_input_file(file) as stream, pq.ParquetFile(stream) as parquet:
+        table = parquet.read(columns=choose(parquet.schema_arrow))
+    return Stored(file, table, np.arange(table.num_rows))

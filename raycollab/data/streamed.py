@@ -87,6 +87,7 @@ class StreamedShard:
     """An agent's examples, of which a buffer is in memory at a time.
 
     Examples are counted as they are stored: rows that turn out to be bad in a pass, and are left out, count as well.
+    How many those are, as far as passes have met them, is `rejected`.
 
     Args:
         streamed: Where they are.
@@ -109,7 +110,13 @@ class StreamedShard:
             raise DataError(f"{self._name}: 0 examples; an agent needs at least one, so leave it out")
         ends = np.floor(np.cumsum([group.num_rows for group in found]) * val_fraction + 0.5).astype(int)
         numbers = np.diff(ends, prepend=0).tolist()
+        self._left_out: dict[tuple[int, str, int], int] = {}  # by row group, split, and where in it a piece ends
         self._parts = [replace(group, num_val=number) for group, number in zip(found, numbers, strict=True)]
+
+    @property
+    def rejected(self) -> int:
+        """Rows that were left out, each once however many passes met it."""
+        return sum(self._left_out.values())
 
     def num_examples(self, split: str = "train") -> int:
         """Number of rows of "train" or "val"."""
@@ -163,7 +170,10 @@ class StreamedShard:
             if not len(mine):
                 continue
             piece = stored.take(mine)
-            columns, good = self._checked(piece, self._source.decode(piece))
+            opened = self._source.decode(piece)
+            columns, good = self._checked(piece, opened)
+            if bad := len(opened.skipped) + int((~good).sum()):
+                self._left_out[index, split, seen] = bad
             yield columns if bool(good.all()) else {name: column[good] for name, column in columns.items()}
 
     def _checked(self, piece: Stored, opened: Opened) -> tuple[Columns, torch.Tensor]:

@@ -1,20 +1,23 @@
 """How text becomes tokens. A value that the experiment fixes: no party may count its own characters."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
 from raycollab.errors import DataError
-from raycollab.places import find_folder, not_found
+from raycollab.places import candidates, find_folder, not_found
 from raycollab.settings import Settings, require
 
 _PRINTABLE = "\n" + "".join(map(chr, range(ord(" "), ord("~") + 1)))
 _EXCERPT = 20
+_WORD = re.compile(r"\w+|[^\w\s]")
 
 
 class Tokenizer(Settings, ABC):
@@ -47,7 +50,7 @@ class Tokenizer(Settings, ABC):
         del texts, length
         raise DataError(
             f"{type(self).__name__} does not tell which word a token is of, which labels per word need: use "
-            f"PretrainedTokenizer('FOLDER')"
+            f"PretrainedTokenizer('FOLDER') or HashedWords()"
         )
 
     @property
@@ -135,6 +138,50 @@ class Bytes(Tokenizer):
     def decode(self, tokens: list[int]) -> str:
         """The text; bytes that are no UTF-8 become U+FFFD."""
         return bytes(tokens).decode(errors="replace")
+
+
+@dataclass(frozen=True)
+class HashedWords(Tokenizer):
+    """One token a word or mark of punctuation, its hash: no list of words, so nobody has to count any.
+
+    Capital letters count as small ones. Words whose hashes are equal are one token, and no token leads back to a word.
+
+    Args:
+        size: Kinds of tokens.
+    Source: the hashing trick, Weinberger et al., ICML 2009, arXiv 0902.2206, without its signs.
+    """
+
+    size: int = 8192
+
+    def __post_init__(self) -> None:
+        require(self.size >= 1, "HashedWords.size", self.size, "must be >= 1")
+
+    @property
+    def vocab_size(self) -> int:
+        """The size."""
+        return self.size
+
+    def encode(self, text: str, where: str) -> np.ndarray:
+        """The hash of each word."""
+        del where
+        words = _WORD.findall(text.lower())
+        return np.array([crc32(word.encode(errors="surrogatepass")) % self.size for word in words], np.int32)
+
+    def encode_words(self, texts: Sequence[Sequence[str]], length: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """The tokens of each word, and its place."""
+        rows = []
+        for words in texts:
+            found = [self.encode(word, "") for word in words]
+            places = np.repeat(np.arange(len(words)), [len(tokens) for tokens in found])
+            rows.append((np.concatenate([np.zeros(0, np.int32), *found])[:length], places[:length]))
+        return rows
+
+    def decode(self, tokens: list[int]) -> str:
+        """Refused: words cannot be had from their hashes.
+
+        Raises: DataError.
+        """
+        raise DataError("HashedWords: no token leads back to a word; use another tokenizer where text is to be written")
 
 
 @dataclass(frozen=True)
@@ -229,9 +276,8 @@ def _load(path: str, download: bool) -> Any:
         reason = " ".join(str(error).split())
         if folder is not None:
             raise DataError(f"{folder}: holds no tokenizer that transformers can load: {reason}") from error
-        if download:
-            raise DataError(f"PretrainedTokenizer.path={path!r}: not had from the Hub: {reason}") from error
         where = not_found(path, "the tokenizer's folder, with tokenizer.json,")
-        raise DataError(
-            f"PretrainedTokenizer.path={path!r}: {where}, or set download=True where the Hub can be reached"
-        ) from error
+        if candidates(path):  # and not a package, which is no name of the Hub
+            remedy = ", or set download=True where the Hub can be reached"
+            where = f"not had from the Hub: {reason}" if download else f"{where}{remedy}"
+        raise DataError(f"PretrainedTokenizer.path={path!r}: {where}") from error

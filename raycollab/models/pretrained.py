@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from raycollab.errors import ModelError
 from raycollab.models.base import Model
-from raycollab.places import candidates
+from raycollab.places import candidates, remedy
 from raycollab.settings import require
 
 _MAX_NAMES = 5
@@ -43,10 +43,10 @@ class Pretrained(Model):
         require(
             isinstance(self.net, Model), "Pretrained.net", self.net, "must be a recipe such as rc.models.ResNet(10)"
         )
-        remedy = (
+        accepted = (
             "must name a .safetensors file; a pickle is not loaded: write its tensors with safetensors.torch.save_file"
         )
-        require(self.path.endswith(".safetensors"), "Pretrained.path", self.path, remedy)
+        require(self.path.endswith(".safetensors"), "Pretrained.path", self.path, accepted)
 
     @property
     def num_outputs(self) -> int:
@@ -59,9 +59,7 @@ class Pretrained(Model):
         where = next((place for place in candidates(self.path) if os.path.isfile(place)), None)
         if where is None:
             tried = ", ".join(candidates(self.path))
-            raise ModelError(
-                f"Pretrained.path={self.path!r}: no file there; tried: {tried}: put it there on every node"
-            )
+            raise ModelError(f"Pretrained.path={self.path!r}: no file there; tried: {tried}. {remedy('the file')}")
         try:
             weights = load_file(where)
         except (SafetensorError, OSError) as error:

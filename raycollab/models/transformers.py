@@ -11,7 +11,7 @@ from torch import nn
 
 from raycollab.errors import ModelError
 from raycollab.models.base import Model
-from raycollab.places import find_folder, not_found
+from raycollab.places import candidates, find_folder, not_found
 from raycollab.settings import require
 
 HEADS = {
@@ -154,11 +154,13 @@ class Transformers(Model):
         place = find_folder(self.name)
         if place:
             return f"{where}: {place} holds no {self.head} model that can be loaded: {reason}"
+        missing = not_found(self.name, "the model's folder")
+        if not candidates(self.name):  # a package, which is no name of the Hub
+            return f"{where}: {missing}"
         if self.download:
             return f"{where}: no folder of this machine, and not had from the Hub: {reason}"
-        missing = not_found(self.name, "the model's folder")
         remedy = "or set download=True where the Hub can be reached"
-        return f"{where}: {missing}, and no name in this machine's cache of the Hub, {remedy}"
+        return f"{where}: {missing}; this machine's cache of the Hub has no model of that name: fill it, {remedy}"
 
 
 def _configuration(recipe: Transformers) -> Any:

@@ -22,10 +22,16 @@ def check_quality(setting: str, quality: str) -> None:
 
 @dataclass(frozen=True)
 class OpenedShard:
-    """What an agent learns from, and a line on what is in it."""
+    """What an agent learns from, a line on what is in it, and how many rows were left out as it was opened."""
 
     shard: Shard | StreamedShard
     summary: str
+    num_left_out: int = 0
+
+    @property
+    def rejected(self) -> int:
+        """Rows that cannot be used; of a stream, as far as passes have met them."""
+        return self.shard.rejected if isinstance(self.shard, StreamedShard) else self.num_left_out
 
 
 def open_shard(
@@ -54,8 +60,9 @@ def open_shard(
         return _streamed(source, task, where, val_fraction, seed, device, quality)
     opened = source.open()
     with rows_named(source, opened):
-        columns, rejected = _checked(opened, task, where)
-    notes = [f"{rejected + len(opened.skipped):,} rejected"]
+        columns, unusable = _checked(opened, task, where)
+    rejected = unusable + len(opened.skipped)
+    notes = [f"{rejected:,} rejected"]
     if quality != "keep":
         columns, note = _without_suspects(columns, task, quality)
         notes.append(note)
@@ -63,7 +70,7 @@ def open_shard(
         raise DataError(f"{where}: 0 examples are left ({notes[0]}); give the agent data or leave it out")
     shard = Shard(columns, val_fraction=val_fraction, seed=seed, device=device, name=where)
     covered = task.coverage(columns)
-    return OpenedShard(shard, ", ".join([_counted(shard), *notes, *([covered] if covered else [])]))
+    return OpenedShard(shard, ", ".join([_counted(shard), *notes, *([covered] if covered else [])]), rejected)
 
 
 def _checked(opened: Opened, task: Task, where: str) -> tuple[Columns, int]:

@@ -7,6 +7,7 @@ from raycollab.report.classification import classification_report
 from raycollab.report.comparison import Compared, compared, comparison
 from raycollab.report.failures import first, listed, rejoined, start_error
 from raycollab.report.forgetting import AccuracyMatrix, forgetting_line
+from raycollab.report.left_out import left_out
 from raycollab.report.modalities import added_by_modality, modality_grid, modality_report
 from raycollab.report.modality_pictures import modality_pictures
 from raycollab.report.round_notes import round_notes
@@ -31,6 +32,7 @@ __all__ = [
     "forgetting_line",
     "gini",
     "grown",
+    "left_out",
     "listed",
     "modality_grid",
     "modality_pictures",

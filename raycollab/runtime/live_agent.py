@@ -111,7 +111,7 @@ class LiveAgent:
         examples, learner = self._shard.num_examples("train"), type(agent.learner).__name__
         agent.learner.check(examples)
         agent.learner.check_model(self.model.module)
-        summary = self._shards.at(0).summary + (", with its private part of the last run" if self._handed else "")
+        summary = self._data.summary + (", with its private part of the last run" if self._handed else "")
         card = AgentCard(agent.name, examples, summary, learner, self._remembers)
         return self._signer.approved(card) if self._signer else card
 
@@ -120,8 +120,12 @@ class LiveAgent:
 
         Raises: As for `open`.
         """
-        self._shard = self._shards.at(round).shard
+        self._data = self._shards.at(round)
         self._test = self._tests.at(round) if self._tests else None
+
+    @property
+    def _shard(self) -> Shard | StreamedShard:
+        return self._data.shard
 
     def _opened(self, source: Source) -> OpenedShard:
         """A source of its own as it learns from it."""
@@ -207,7 +211,7 @@ class LiveAgent:
             memory["sent"] = kept_update(update)
         who = f"agent {self.agent.name!r}: {type(self.agent.learner).__name__} or a transform"
         remembers = self.memory.remember(round.index, turn.kept, memory, form=self._form, who=who, may=self._remembers)
-        report = turn.report(update, norm, examples, remembers, self._form)
+        report = turn.report(update, norm, examples, remembers, self._form, self._data.rejected)
         if self._signer:
             sent = nan if self._hides else norm
             report = replace(report, receipt=self._signer.receipt(update, round, learned=learned_norm, sent=sent))

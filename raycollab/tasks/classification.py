@@ -33,8 +33,8 @@ class Classification(OneNet):
         inputs: Column that the module is given, or several, which it is given beside each other as floats [b, k].
         label: Column of labels [n], whole numbers of an integer type.
         label_smoothing: Share of the target spread over all classes, in [0, 1).
-        bad_rows: "error" refuses a shard with a NaN or infinity among its inputs, "drop" leaves such rows out and
-            counts them.
+        bad_rows: "error" refuses a shard with a NaN or infinity among its inputs or a label outside the range, "drop"
+            leaves such rows out and counts them.
     """
 
     net: Model
@@ -150,14 +150,14 @@ class Classification(OneNet):
         return Fingerprint(loss, metrics, tuple((entry.name, entry.shape) for entry in spec.params))
 
     def check(self, columns: Mapping[str, Tensor], where: str) -> Tensor:
-        """Which rows can be learned from: those with finite inputs; bool [n].
+        """Which rows can be learned from: those with finite inputs and a label in the range; bool [n].
 
-        Raises: DataError for a missing column, labels that are no whole numbers [n] or outside the range, or bad rows
-            if `bad_rows` is "error".
+        Raises: DataError for a missing column, labels that are no whole numbers [n], or bad rows if `bad_rows` is
+            "error".
         """
         check_names(columns, names_of(self.inputs), where)
-        check_labels(columns, self.label, self.num_classes, where)
-        return finite_rows(columns, names_of(self.inputs), where, self.bad_rows)
+        known = check_labels(columns, self.label, self.num_classes, where, self.bad_rows)
+        return known & finite_rows(columns, names_of(self.inputs), where, self.bad_rows)
 
     def coverage(self, columns: Mapping[str, Tensor]) -> str:
         """How many of the labels the data has."""
@@ -168,8 +168,12 @@ class Classification(OneNet):
         return labels_of(columns[self.label], self.num_classes) if self.label in columns else NO_LABELS
 
 
-def check_labels(columns: Mapping[str, Tensor], label: str, num_classes: int, where: str) -> None:
-    """Raise DataError unless a column holds one whole number 0 .. num_classes - 1 a row."""
+def check_labels(columns: Mapping[str, Tensor], label: str, num_classes: int, where: str, bad_rows: str) -> Tensor:
+    """Rows whose label is one of 0 .. num_classes - 1: bool [n].
+
+    Raises: DataError for a column of anything but one whole number a row, or naming the first of the other rows, if
+        `bad_rows` is "error".
+    """
     check_names(columns, (label,), where)
     labels = columns[label]
     if labels.ndim != 1 or labels.is_floating_point():
@@ -178,10 +182,12 @@ def check_labels(columns: Mapping[str, Tensor], label: str, num_classes: int, wh
             f"labels are one whole number per row: store them as integers"
         )
     outside = (labels < 0) | (labels >= num_classes)
-    if bool(outside.any()):
+    if bad_rows == "error" and bool(outside.any()):
         row = int(outside.nonzero()[0])
         what = f" has label {int(labels[row])}, outside 0..{num_classes - 1} ({int(outside.sum())} such rows)"
-        raise RowError.of(where, row, f"{what}; correct the labels or set num_classes")
+        remedy = "correct the labels or set num_classes, or leave such rows out with bad_rows='drop'"
+        raise RowError.of(where, row, f"{what}; {remedy}")
+    return ~outside
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from raycollab.models.base import Model
 from raycollab.settings import require
 from raycollab.spec import ParamSpec
 from raycollab.task import Fingerprint, Task
-from raycollab.tasks.inputs import check_names
+from raycollab.tasks.inputs import check_names, finite_rows
 from raycollab.tasks.matching import matched
 from raycollab.types import Batch
 
@@ -33,6 +33,8 @@ class ObjectDetection(Task):
         inputs: Column of images, floats in 0..1 [n, 3, h, w]; the models normalize them.
         label: Column of objects [n, m, 5]: class, left, top, right, bottom, in pixels.
         max_detections: Kept of an image, the most certain ones.
+        bad_rows: "error" refuses a shard with a NaN among its images, an unknown class or a box that is none, "drop"
+            leaves such images out and counts them.
     Source: the metric is COCO's, Lin et al., ECCV 2014, at one IoU and without crowds.
     """
 
@@ -41,6 +43,7 @@ class ObjectDetection(Task):
     inputs: str = "image"
     label: str = LABEL
     max_detections: int = 100
+    bad_rows: str = "error"
 
     primary = ("map50", True)
 
@@ -52,6 +55,8 @@ class ObjectDetection(Task):
         accepted = f"must be one less than the net's num_outputs={own}, which counts the background"
         require(own == self.num_classes + 1, "ObjectDetection.num_classes", self.num_classes, accepted)
         require(self.max_detections >= 1, "ObjectDetection.max_detections", self.max_detections, "must be >= 1")
+        good = self.bad_rows in ("error", "drop")
+        require(good, "ObjectDetection.bad_rows", self.bad_rows, "must be 'error' or 'drop'")
 
     def model(self) -> nn.Module:
         """Build the model."""
@@ -117,29 +122,31 @@ class ObjectDetection(Task):
         return Fingerprint(f"detection(num_classes={self.num_classes})", ("map50",), exchanged)
 
     def check(self, columns: Mapping[str, Tensor], where: str) -> Tensor:
-        """All images, bool [n].
+        """Which images can be learned from: finite ones with boxes of known classes inside them; bool [n].
 
-        Raises: DataError for a missing column, one of another form, an unknown label, or a box that is none.
+        Raises: DataError for a missing column, one of another form, or bad rows if `bad_rows` is "error".
         """
         check_names(columns, (self.inputs, self.label), where)
         images, objects = columns[self.inputs], columns[self.label]
-        for name, good, wanted in (
+        for name, fits, wanted in (
             (self.inputs, images.ndim == 4 and images.is_floating_point(), "images are floats [n, channels, h, w]"),
             (self.label, objects.ndim == 3 and objects.shape[-1] == 5, "objects are [n, m, 5], as rc.tasks.padded has"),
         ):
-            if not good:
+            if not fits:
                 held = f"{str(columns[name].dtype).removeprefix('torch.')} of shape {list(columns[name].shape)}"
                 raise DataError(f"{where}: column {name!r} holds {held}; {wanted}")
+        good = finite_rows(columns, (self.inputs,), where, self.bad_rows)
         for reason, wrong in self._wrong(objects, images.shape[-1], images.shape[-2]).items():
-            if bool(wrong.any()):
+            if self.bad_rows == "error" and bool(wrong.any()):
                 row, place = wrong.nonzero()[0].tolist()
                 kind, *corners = (f"{value:g}" for value in objects[row, place].tolist())
                 what = (
                     f", object {place} (class {kind}, corners {', '.join(corners)}) {reason} "
-                    f"({int(wrong.sum())} such objects)"
+                    f"({int(wrong.sum())} such objects), or leave such images out with bad_rows='drop'"
                 )
                 raise RowError.of(where, row, what)
-        return torch.ones(len(images), dtype=torch.bool)
+            good &= ~wrong.any(1)
+        return good
 
     def _wrong(self, objects: Tensor, width: int, height: int) -> dict[str, Tensor]:
         """Which objects are wrong [n, m], by what is wrong with them and what to do."""

@@ -30,8 +30,8 @@ class MultiLabel(OneNet):
         inputs: Column that the module is given, or several, which it is given beside each other as floats [b, k].
         label: Column of labels [n, num_labels], 0 or 1: a list in each row of a file, or the columns of `stack`.
         threshold: Probability from which a label is predicted, in (0, 1).
-        bad_rows: "error" refuses a shard with a NaN or infinity among its inputs, "drop" leaves such rows out and
-            counts them.
+        bad_rows: "error" refuses a shard with a NaN or infinity among its inputs or a label other than 0 and 1, "drop"
+            leaves such rows out and counts them.
     """
 
     net: Model
@@ -101,10 +101,9 @@ class MultiLabel(OneNet):
         return Fingerprint(f"binary_cross_entropy(num_labels={self.num_labels})", metrics, exchanged)
 
     def check(self, columns: Mapping[str, Tensor], where: str) -> Tensor:
-        """Which rows can be learned from: those with finite inputs; bool [n].
+        """Which rows can be learned from: those with finite inputs and labels of 0 and 1; bool [n].
 
-        Raises: DataError for a missing column, labels of another form or other than 0 and 1, or bad rows if `bad_rows`
-            is "error".
+        Raises: DataError for a missing column, labels of another form, or bad rows if `bad_rows` is "error".
         """
         check_names(columns, (*names_of(self.inputs), self.label), where)
         labels = columns[self.label]
@@ -113,15 +112,15 @@ class MultiLabel(OneNet):
                 f"{where}: column {self.label!r} holds shape {list(labels.shape)}; num_labels={self.num_labels} needs "
                 f"[{len(labels)}, {self.num_labels}]: a list of so many 0 and 1 in each row"
             )
-        wrong = ((labels != 0) & (labels != 1)).nonzero()
-        if len(wrong):
-            row, place = wrong[0].tolist()
+        wrong = (labels != 0) & (labels != 1)
+        if self.bad_rows == "error" and bool(wrong.any()):
+            row, place = wrong.nonzero()[0].tolist()
             what = (
-                f" has {labels[row, place].item()} for label {place} ({len(wrong)} such entries); "
-                f"every label is 0 or 1: correct them, or leave the rows out"
+                f" has {labels[row, place].item()} for label {place} ({int(wrong.sum())} such entries); "
+                f"every label is 0 or 1: correct them, or leave such rows out with bad_rows='drop'"
             )
             raise RowError.of(where, row, what)
-        return finite_rows(columns, names_of(self.inputs), where, self.bad_rows)
+        return ~wrong.any(1) & finite_rows(columns, names_of(self.inputs), where, self.bad_rows)
 
     def coverage(self, columns: Mapping[str, Tensor]) -> str:
         """How many of the labels the data has examples of."""

@@ -177,14 +177,15 @@ class Multimodal(Classification):
         return replace(own, loss=loss, metrics=(*own.metrics, *grid))
 
     def check(self, columns: Mapping[str, Tensor], where: str) -> Tensor:
-        """Which rows can be learned from: those that have a modality, with finite values; bool [n].
+        """Which rows can be learned from: those that have a known label and a modality, with finite values; bool [n].
 
         Raises: DataError for a missing label, a shard without any of the modalities, columns of another form, or bad
             rows if `bad_rows` is "error".
         """
-        check_labels(columns, self.label, self.num_classes, where)
+        labelled = check_labels(columns, self.label, self.num_classes, where, self.bad_rows)
         known = {name: getattr(self.net.encoders[name], "vocab_size", None) for name in self.modalities}
-        return check_modalities(columns, dict(zip(known, self.inputs, strict=True)), known, where, self.bad_rows)
+        names = dict(zip(known, self.inputs, strict=True))
+        return labelled & check_modalities(columns, names, known, where, self.bad_rows)
 
     def coverage(self, columns: Mapping[str, Tensor]) -> str:
         """How many of the labels the data has, and how many rows have each modality."""

@@ -33,6 +33,8 @@ class SequenceToSequence(TokenPrediction):
         target: Column of the target's tokens [n, length]; short texts end in -1.
         start: The token that stands before a target; None takes the model's own decoder_start_token_id.
         max_tokens: Tokens that a prediction may have.
+        bad_rows: "error" refuses a shard with a NaN or infinity among its images, "drop" leaves such rows out and
+            counts them.
     """
 
     net: Model
@@ -40,6 +42,7 @@ class SequenceToSequence(TokenPrediction):
     target: str = "target"
     start: int | None = None
     max_tokens: int = 64
+    bad_rows: str = "error"
 
     label: ClassVar[None] = None
 
@@ -50,6 +53,8 @@ class SequenceToSequence(TokenPrediction):
         good = self.start is None or self.start >= 0
         require(good, "SequenceToSequence.start", self.start, "must be a token >= 0, or null for the model's own")
         require(self.max_tokens >= 1, "SequenceToSequence.max_tokens", self.max_tokens, "must be >= 1")
+        good = self.bad_rows in ("error", "drop")
+        require(good, "SequenceToSequence.bad_rows", self.bad_rows, "must be 'error' or 'drop'")
 
     @property
     def loss_name(self) -> str:
@@ -105,10 +110,10 @@ class SequenceToSequence(TokenPrediction):
         return {"prediction": widened(written, self.max_tokens, PAD)}
 
     def check(self, columns: Mapping[str, Tensor], where: str) -> Tensor:
-        """Which rows can be learned from: bool [n].
+        """Which rows can be learned from: those without NaN in their image; bool [n].
 
         Raises: DataError for a missing column, or one that holds neither tokens that the net knows nor, as the source,
-            images without NaN.
+            images; or bad rows if `bad_rows` is "error".
         """
         check_names(columns, (self.inputs, self.target), where)
         known = getattr(self.net, "vocab_size", None)
@@ -116,7 +121,7 @@ class SequenceToSequence(TokenPrediction):
         images = columns[self.inputs].is_floating_point() and columns[self.inputs].ndim == 4
         if not images:
             check_tokens(columns, self.inputs, where, known)
-        return finite_rows(columns, (self.inputs,), where, "error")
+        return finite_rows(columns, (self.inputs,), where, self.bad_rows)
 
     def coverage(self, columns: Mapping[str, Tensor]) -> str:
         """How long the targets are."""

@@ -33,6 +33,7 @@ class TokenClassification(TokenPrediction):
         inputs: Column of the tokens [n, length]; short texts end in -1.
         label: Column of a label for each token [n, length].
         ignore: The label of tokens that nothing is to be said of, such as all but the first of a word.
+        bad_rows: "error" refuses a shard with another label, "drop" leaves rows that hold one out and counts them.
     """
 
     net: Model
@@ -40,6 +41,7 @@ class TokenClassification(TokenPrediction):
     inputs: str = "text"
     label: str = "label"
     ignore: int = UNLABELLED
+    bad_rows: str = "error"
 
     primary = ("f1_macro", True)
     metrics: ClassVar[tuple[str, ...]] = ("loss", "accuracy", "precision", "recall", "f1")
@@ -53,6 +55,8 @@ class TokenClassification(TokenPrediction):
         require(own in (None, self.num_classes), "TokenClassification.num_classes", self.num_classes, accepted)
         outside = not 0 <= self.ignore < self.num_classes
         require(outside, "TokenClassification.ignore", self.ignore, f"must be no label of 0..{self.num_classes - 1}")
+        good = self.bad_rows in ("error", "drop")
+        require(good, "TokenClassification.bad_rows", self.bad_rows, "must be 'error' or 'drop'")
 
     @property
     def loss_name(self) -> str:
@@ -88,10 +92,11 @@ class TokenClassification(TokenPrediction):
         return {"prediction": prediction, "probability": widened(probability * text, width, 0)}
 
     def check(self, columns: Mapping[str, Tensor], where: str) -> Tensor:
-        """Which rows can be learned from: those with a label; bool [n].
+        """Which rows can be learned from: those with a label, and none that is neither in the range nor `ignore`.
 
-        Raises: DataError for a missing column, tokens that the net does not know, or labels that are not one whole
-            number a token, in the range or `ignore`.
+        Raises: DataError for a missing column, tokens that the net does not know, labels that are not one whole number
+            a token, or other labels if `bad_rows` is "error".
+        Shapes: bool [n].
         """
         check_names(columns, (self.inputs, self.label), where)
         check_tokens(columns, self.inputs, where, getattr(self.net, "vocab_size", None))
@@ -104,14 +109,15 @@ class TokenClassification(TokenPrediction):
             )
         said = labels != self.ignore
         outside = said & ((labels < 0) | (labels >= self.num_classes))
-        if bool(outside.any()):
+        if self.bad_rows == "error" and bool(outside.any()):
             row = int(outside.any(1).nonzero()[0])
             what = (
-                f" has label {int(labels[row][outside[row]][0])}, outside 0..{self.num_classes - 1} "
-                f"and not ignore={self.ignore}; correct the labels or set num_classes"
+                f" has label {int(labels[row][outside[row]][0])}, outside 0..{self.num_classes - 1} and not "
+                f"ignore={self.ignore} ({int(outside.any(1).sum())} such rows); correct the labels or set num_classes, "
+                f"or leave such rows out with bad_rows='drop'"
             )
             raise RowError.of(where, row, what)
-        return said.any(1)
+        return said.any(1) & ~outside.any(1)
 
     def coverage(self, columns: Mapping[str, Tensor]) -> str:
         """How many of the labels the data has."""

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
-from raycollab.data import Parquet
+from raycollab.data import Explicit, Parquet, Streamed, StreamedShard
 from raycollab.errors import DataError
 
 
@@ -37,6 +39,38 @@ def test_folder_glob_and_uri(tmp_path):
     assert set(map(tuple, read.values())) == {(0, 0, 1, 1, 2, 2)}
     assert Parquet(f"{tmp_path}/sub[01]/part-?.parquet").read()["label"].tolist() == [0, 0, 1, 1]
     assert Parquet(f"file://{tmp_path}/sub1/*.parquet").read()["label"].tolist() == [1, 1]
+
+
+@pytest.fixture
+def in_memory():
+    """Three files in fsspec's memory, which pyarrow reaches by a URI: no path of this machine."""
+    memory = fsspec.filesystem("memory")
+    for index in range(3):
+        with memory.open(f"/scans/site-{index}/t.parquet", "wb") as file:
+            pq.write_table(pa.table({"x": [index / 2] * 2, "label": [index] * 2}), file)
+    yield "fsspec+memory://scans"
+    memory.rm("/scans", recursive=True)
+
+
+def test_a_file_system_that_is_not_local(in_memory, monkeypatch):
+    """A folder, a glob and one file of it, whole and in a stream; a part reads its own rows."""
+    monkeypatch.setenv("RAYCOLLAB_DATA", in_memory)
+    for path in (in_memory, f"{in_memory}/*/t.parquet", "site-?/*.parquet"):
+        assert Parquet(path).read()["label"].tolist() == [0, 0, 1, 1, 2, 2]
+    one = Parquet(f"{in_memory}/site-1/t.parquet")
+    assert one.read()["x"].tolist() == [0.5, 0.5]
+    assert one.describe() == "fsspec+memory://scans/site-1/t.parquet"
+    parts = [part.read()["x"].tolist() for part in Parquet(in_memory).split(Explicit(((0, 5), (2,))))]
+    assert parts == [[0.0, 1.0], [0.5]]
+    stream = StreamedShard(Streamed(Parquet(in_memory)), _everything, val_fraction=0.0, seed=0)
+    batches = list(stream.batches("train", 4, seed=0))
+    assert sorted(x for batch in batches for x in batch["x"].tolist()) == [0, 0, 0.5, 0.5, 1, 1]
+    with pytest.raises(DataError, match=r"fsspec\+memory://scans/none.parquet: no file there"):
+        Parquet(f"{in_memory}/none.parquet").read()
+
+
+def _everything(columns, where):
+    return torch.ones(len(columns["label"]), dtype=torch.bool)
 
 
 def test_environment_and_home(tmp_path, monkeypatch):

@@ -86,6 +86,24 @@ def test_bad_rows_are_left_out_where_they_are_met(path):
     assert sorted(seen(opened.batches("train", 8, seed=0))) == list(range(0, 100, 2))
 
 
+def test_bad_rows_are_counted_once(tmp_path):
+    """Of forty rows the reader skips four without a label, and the check lets ten through; passes count them once."""
+    labels = [None if row % 10 == 5 else 0 for row in range(40)]
+    table = pa.table({"x": np.arange(40, dtype=np.float32), "label": pa.array(labels, pa.int64())})
+    pq.write_table(table, tmp_path / "t.parquet", row_group_size=13)
+    opened = shard(str(tmp_path), check=lambda columns, where: columns["x"] % 4 == 0, bad_rows="skip")
+    assert opened.rejected == 0
+    next(opened.batches("train", 2, seed=0))
+    assert 0 < opened.rejected < 30
+    train = seen(opened.batches("train", 8, seed=0))
+    assert opened.rejected == 32 - len(train)
+    rest = seen(opened.batches("val", 8, seed=None))
+    assert sorted(train + rest) == list(range(0, 40, 4))
+    assert opened.rejected == 30
+    list(opened.batches("train", 8, seed=1))
+    assert opened.rejected == 30
+
+
 def test_reading_at_once_gives_the_same_rows(path):
     streamed = Streamed(Parquet(path, columns=("x",)))
     assert streamed.read()["x"].tolist() == list(range(100))

@@ -11,7 +11,7 @@ import torch
 
 import raycollab as rc
 from raycollab.agent import Agent
-from raycollab.data import ByColumn, Bytes, Characters, Holdout, ParquetText, Part, Shard, Text
+from raycollab.data import ByColumn, Bytes, Characters, Explicit, Holdout, ParquetText, Part, Shard, Text
 from raycollab.errors import ConfigError, DataError
 from raycollab.experiment_file import parse_experiment, to_yaml
 
@@ -194,6 +194,24 @@ def test_unsuitable_rows(tmp_path, columns, settings, message):
         ParquetText(turns(tmp_path, **columns), LETTERS, context=2, **settings).read()
 
 
+@pytest.mark.parametrize(("bad", "what"), [("", " is empty text"), (None, " is null"), ("cX", ": 'X' (U+0058)")])
+def test_rows_without_text_can_be_skipped(tmp_path, bad, what):
+    """And are counted, once among all parts that the windows are dealt out to."""
+    source = ParquetText(turns(tmp_path, text=["abc", bad, "efg", "hij"]), LETTERS, context=2)
+    with pytest.raises(DataError, match="row 1 of column 'text'"):
+        source.read()
+    skipping = source.tolerant()
+    assert skipping == replace(source, bad_rows="skip")
+    assert windows(skipping) == ["abc", "c\ne", "efg", "g\nh", "hij"]
+    (reason,) = skipping.open().skipped
+    assert f"turns.parquet: row 1 of column 'text'{what}" in reason
+    assert [len(part.open().skipped) for part in skipping.split(Explicit(((1, 2), (0, 3), (4,))))] == [0, 1, 0]
+    ann, bob = skipping.split(ByColumn("speaker", ("ann", "bob")))
+    assert ann.open().skipped == ()
+    with pytest.raises(DataError, match=r"speaker=bob: 0 tokens without 1 rows that cannot be used, such as .*row 1"):
+        bob.read()
+
+
 def test_a_row_keeps_its_number_where_only_some_are_read(tmp_path):
     path = turns(tmp_path, text=["abc", "d", "", "hij"])
     with pytest.raises(DataError, match="row 2 of column 'text' is empty text"):
@@ -241,6 +259,11 @@ def test_overlapping_windows_are_not_dealt_out(tmp_path):
 def test_text_refuses(settings, message):
     with pytest.raises(ConfigError, match=message):
         Text(**{"path": "a.txt", "tokenizer": Bytes(), "context": 8, **settings})
+
+
+def test_bad_rows_are_an_error_or_skipped():
+    with pytest.raises(ConfigError, match=r"ParquetText.bad_rows='drop': must be 'error' or 'skip'"):
+        ParquetText("a.parquet", Bytes(), 8, bad_rows="drop")
 
 
 @pytest.mark.parametrize("settings", [{"by": "speaker"}, {"values": ("ann",)}])

@@ -3,11 +3,12 @@
 import os
 import pickle
 from importlib.util import find_spec
+from zlib import crc32
 
 import numpy as np
 import pytest
 
-from raycollab.data import Bytes, Characters, PretrainedTokenizer
+from raycollab.data import Bytes, Characters, HashedWords, PretrainedTokenizer
 from raycollab.errors import ConfigError, DataError
 
 real_data = pytest.mark.skipif(
@@ -69,6 +70,23 @@ def test_bytes_by_hand():
     assert Bytes().vocab_size == 256
 
 
+def test_hashed_words():
+    """CRC-32 of the words in small letters, the same on every machine; marks of punctuation are words."""
+    tokenizer = HashedWords(1000)
+    tokens = tokenizer.encode("The cat, the Cat!", "here")
+    assert tokens.dtype == np.int32
+    assert tokens.tolist() == [crc32(word) % 1000 for word in (b"the", b"cat", b",", b"the", b"cat", b"!")]
+    assert tokenizer.encode(" \n", "here").tolist() == []
+    assert tokenizer.vocab_size == 1000
+    (ids, places), (_, cut) = tokenizer.encode_words([["the", "cat,", "sat"], ["a"] * 9], 4)
+    assert ids.tolist() == tokenizer.encode("the cat, sat", "here").tolist()
+    assert (places.tolist(), cut.tolist()) == ([0, 1, 1, 2], [0, 1, 2, 3])
+    with pytest.raises(DataError, match=r"HashedWords: no token leads back to a word"):
+        tokenizer.decode([1])
+    with pytest.raises(ConfigError, match=r"HashedWords.size=0: must be >= 1"):
+        HashedWords(0)
+
+
 @real_data
 def test_a_pretrained_tokenizer():
     tokenizer = PretrainedTokenizer("models/stories260K")
@@ -85,7 +103,7 @@ def test_a_folder_that_is_not_there(monkeypatch, tmp_path):
         PretrainedTokenizer("no-such").encode("a", "here")
     said = str(refused.value)
     assert said.startswith("PretrainedTokenizer.path='no-such': no folder there; tried: ")
-    assert f"{tmp_path}/no-such: put the tokenizer's folder, with tokenizer.json, at one of these" in said
+    assert f"{tmp_path}/no-such. RAYCOLLAB_DATA is '{tmp_path}': put the tokenizer's folder, with tokenizer" in said
     with pytest.raises(ConfigError, match=r"PretrainedTokenizer.path='': must name a folder, or a model of the Hub"):
         PretrainedTokenizer("")
 
@@ -95,7 +113,9 @@ def test_a_folder_without_a_tokenizer(tmp_path):
         PretrainedTokenizer(str(tmp_path)).encode("a", "here")
 
 
-@pytest.mark.parametrize("tokenizer", [Characters("ab", "a"), Bytes(), PretrainedTokenizer("x")], ids=repr)
+@pytest.mark.parametrize(
+    "tokenizer", [Characters("ab", "a"), Bytes(), HashedWords(9), PretrainedTokenizer("x")], ids=repr
+)
 def test_values(tokenizer):
     again = pickle.loads(pickle.dumps(tokenizer))
     assert again == tokenizer

@@ -4,16 +4,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 
 import raycollab as rc
 from raycollab.cli import main
 
-from .parties import LOCAL, table, write
+from .parties import LOCAL, agent, parquet, table, write
 from .support import agents
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
+NAMES = ("north", "south")
 
 
 def spoil(how):
@@ -69,6 +71,32 @@ def test_rows_with_nan_can_be_dropped(capsys):
     spoil("NaN")
     assert main(["run", "parties.yaml", LOCAL, "--task.bad_rows=drop"]) == 0
     assert "29 examples (3 for validation), 1 rejected" in " ".join(capsys.readouterr().out.split())
+
+
+def test_rows_of_unknown_labels_can_be_dropped(capsys):
+    """As with NaN; and the report counts them."""
+    spoil("label")
+    assert main(["run", "parties.yaml", LOCAL, "--task.bad_rows=drop"]) == 0
+    assert "29 examples (3 for validation), 1 rejected" in " ".join(capsys.readouterr().out.split())
+    assert "\nrows that cannot be used, left out: 1 (south 1)\n" in Path("runs/run-001/report.txt").read_text()
+    assert {row["agent"]: row["rejected"] for row in agents("runs/run-001")} == {"north": None, "south": 1}
+
+
+def test_bad_rows_of_streams_are_counted_as_they_are_met():
+    spoil("NaN")
+    members = [agent(name, shard={"class_path": "Streamed", "init_args": {"source": parquet(name)}}) for name in NAMES]
+    write(agents={"class_path": "Parties", "init_args": {"members": members}})
+    assert main(["run", "parties.yaml", LOCAL, "--task.bad_rows=drop"]) == 0
+    assert "\nrows that cannot be used, left out: 1 (south 1)\n" in Path("runs/run-001/report.txt").read_text()
+
+
+def test_bad_rows_of_the_shared_set_are_counted(capsys):
+    write()
+    table("test.parquet", label=3)
+    assert main(["run", "parties.yaml", LOCAL, "--task.bad_rows=drop"]) == 0
+    told = "the shared test set is scored without 1 of its 30 rows, which cannot be used"
+    assert told in " ".join(capsys.readouterr().out.split())
+    assert told in pq.read_table("runs/run-001/rounds.parquet")["notes"].to_pylist()[0]
 
 
 @dataclass(frozen=True)

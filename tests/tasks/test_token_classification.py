@@ -57,6 +57,17 @@ def test_a_row_without_a_label_is_not_learned_from():
     assert echoing().coverage(bare) == "2 of 3 labels"
 
 
+def test_rows_of_unknown_labels_can_be_dropped():
+    """Row 0 has a label of no class beside a good one, as a file of another scheme would."""
+    wrong = {**BATCH, "label": torch.where(LABELS == 0, 3, LABELS)}
+    with pytest.raises(DataError, match=r"row 0 has label 3, .* \(1 such rows\); correct .* with bad_rows='drop'"):
+        echoing().check(wrong, "here")
+    assert echoing(bad_rows="drop").check(wrong, "here").tolist() == [False, True]
+    assert echoing(bad_rows="drop").check(BATCH, "here").tolist() == [True, True]
+    with pytest.raises(ConfigError, match=r"TokenClassification.bad_rows='skip': must be 'error' or 'drop'"):
+        echoing(bad_rows="skip")
+
+
 def test_transformers_own_loss():
     task = TokenClassification(bert("token-classification", num_labels=3), 3)
     torch.manual_seed(0)
@@ -80,7 +91,7 @@ def test_transformers_own_loss():
             r"'label' holds int64 of shape \[2, 3\], and the tokens have \[2, 5\]: each needs one",
         ),
         ({"label": LABELS.float()}, "'label' holds float32 of shape .*, as a source with per_word='text' reads them"),
-        ({"label": LABELS + 2}, r"here: row 0 has label 3, outside 0..2 and not ignore=-100; correct"),
+        ({"label": LABELS + 2}, r"here: row 0 has label 3, outside 0..2 and not ignore=-100 \(2 such rows\); correct"),
         ({"label": torch.where(LABELS == 1, 3, LABELS)}, "here: row 0 has label 3, outside 0..2 and not ignore=-100"),
         ({"text": TOKENS + 20}, "row 0 of column 'text' holds token 22, and the net knows 12"),
     ],
