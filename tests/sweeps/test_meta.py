@@ -49,7 +49,7 @@ def test_inner_steps_order_and_meta_batch_are_swept(sinusoids, ray_cluster):
     made, validation = sinusoids
     choices = {"steps": [1, 3], "order": [1, 2], "episodes": [2, 4]}
     space = {f"agents.members.0.learner.{name} task.learner.{name}": {"grid": each} for name, each in choices.items()}
-    asked = Search(space, validation, metric="loss", mode="min", num_samples=1, scheduler="none")
+    asked = Search(space, validation, "loss", "min", num_samples=1, scheduler="none", max_concurrent=1)
     sweep = search(made, asked)
     assert [(row["rounds"], row["error"]) for row in sweep.rows] == [(2, "")] * 8
     tried = [tuple(row["settings"][path] for path in space) for row in sweep.rows]

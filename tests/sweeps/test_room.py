@@ -69,15 +69,24 @@ def test_a_sweep_says_that_others_hold_the_cluster(tmp_path, ray_cluster):
     holder = ray.remote(num_cpus=8)(Holder).remote()
     ray.get(holder.ready.remote())
     base, asked = experiment(f"--run.dir={tmp_path}"), settings(num_samples=1)
-    over = threading.Timer(15.0, lambda: ray.kill(holder))
-    over.start()
+    over = threading.Event()
+
+    def release():
+        """A while after it was looked."""
+        while not over.wait(0.1) and not (tmp_path / "sweep-001" / "tuner.pkl").exists():
+            pass
+        over.wait(10.0)
+        ray.kill(holder)
+
+    releasing = threading.Thread(target=release)
+    releasing.start()
     try:
         said = r"each needs 1 CPU, and 0 CPU, 0 GPU of the cluster are free\. .* runs of raycollab there: none, and"
         with pytest.warns(UserWarning, match=said):
             sweep = search(base, asked)
     finally:
-        over.cancel()
-        ray.kill(holder)
+        over.set()
+        releasing.join()
     assert [row["rounds"] for row in sweep.rows] == [2]
 
 
