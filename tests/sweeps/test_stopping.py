@@ -38,7 +38,7 @@ def test_a_budget_cuts_a_sweep_off(tmp_path, ray_cluster):
     asked = settings(scheduler="none", budget_s=20.0, num_samples=2, max_concurrent=1)
     began = time.monotonic()
     rows = search(base, asked).rows
-    assert 20 <= time.monotonic() - began < 90
+    assert 20 <= time.monotonic() - began < 200
     assert 1 <= rows[0]["rounds"] < 1_000_000
     assert rows[0]["accuracy"] is not None
     assert [row["error"] for row in rows] == [""] * len(rows)
