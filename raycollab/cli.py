@@ -85,9 +85,8 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     tune = add("tune", _tune, "try an experiment at many settings: those under search: in its file", _OVERRIDES)
     tune.add_argument("experiment", nargs="?", help="YAML file with a search: section, a path or URI")
     tune.add_argument("--resume", help="folder of a sweep that was cut off, such as runs/sweep-001; it must be yours")
-    tune.add_argument(
-        "--compare", action="store_true", help="then train winner and default, the latter for all it cost"
-    )
+    compare = "then train winner and default, the latter on as many examples as all trials"
+    tune.add_argument("--compare", action="store_true", help=compare)
     tune.add_argument("--address", help="Ray cluster to use (default: $RAY_ADDRESS, or a new one on this machine)")
     verify = add(
         "verify", _verify, "run an experiment on 1, 2 and 4 hosts and compare the bits of what comes out", _OVERRIDES
@@ -197,9 +196,9 @@ def _tune(command: argparse.Namespace, overrides: list[str]) -> int:
         sweep = sweeps.search(*asked, address=command.address)
     sys.stdout.write(f"{sweep.report()}\n\nnext: raycollab run {sweep.path}/winner.yaml\n")
     results = sweep.compare(command.address) if command.compare else ()
+    outcome = import_module("raycollab.sweeps.report").outcome
     for name, result in zip(("winner", "default"), results, strict=False):
-        told = ", ".join(f"{metric} {value:.4f}" for metric, value in result.metrics.items())
-        sys.stdout.write(f"{name} on the test set, after {result.num_rounds} rounds: {told}\n")
+        sys.stdout.write(f"{outcome(name, result)}\n")
     return 0
 
 

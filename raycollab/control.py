@@ -30,7 +30,7 @@ def running(address: str) -> dict[str, dict[str, Any]]:
     Raises: ClusterError if the cluster cannot be reached.
     """
     with cluster(address):
-        return {name: _asked(name, "status") for name in _drivers()}
+        return {name: _asked(name, "status") for name in drivers()}
 
 
 def ask(run: str, address: str, question: str, *arguments: Any) -> Any:
@@ -39,14 +39,15 @@ def ask(run: str, address: str, question: str, *arguments: Any) -> Any:
     Raises: ClusterError if the cluster cannot be reached or nobody runs it there, with the runs that there are.
     """
     with cluster(address):
-        drivers = _drivers()
-        if run not in drivers:
-            known = ", ".join(drivers) or "none"
-            raise ClusterError(f"{run}: nobody runs it on the cluster at {address}; runs there: {known}")
+        known = drivers()
+        if run not in known:
+            there = ", ".join(known) or "none"
+            raise ClusterError(f"{run}: nobody runs it on the cluster at {address}; runs there: {there}")
         return _asked(run, question, *arguments)
 
 
-def _drivers() -> list[str]:
+def drivers() -> list[str]:
+    """Folders of the runs on the cluster that this process is attached to."""
     return sorted(each["name"] for each in list_named_actors(all_namespaces=True) if each["namespace"] == NAMESPACE)
 
 

@@ -32,8 +32,16 @@ def decided(experiment: Experiment) -> tuple[Experiment, str]:
             if repr(learner) not in choices:
                 choices[repr(learner)], why = _measured(learner, agent, experiment)
                 told.append(why)
-    changed = {"agents": _filled(experiment.agents, choices), "task": _filled(experiment.task, choices)}
-    return replace(experiment, **changed), "; ".join(told)
+    return _with(experiment, choices), "; ".join(told)
+
+
+def singly(experiment: Experiment) -> Experiment:
+    """The experiment with episodes one by one wherever that is left open: nothing is measured."""
+    return _with(experiment, {})
+
+
+def _with(experiment: Experiment, choices: Mapping[str, bool]) -> Experiment:
+    return replace(experiment, agents=_filled(experiment.agents, choices), task=_filled(experiment.task, choices))
 
 
 def _measured(learner: MetaLearner, agent: Agent, experiment: Experiment) -> tuple[bool, str]:

@@ -41,7 +41,7 @@ class Turn:
         """What the agent reports of it.
 
         Args:
-            update: As it is sent.
+            update: As it is sent, with the weight that the rule gives it.
             norm: Of its delta.
             examples: It has, if the update does not say how many were counted.
             remembers: Whether it keeps private state of the round.

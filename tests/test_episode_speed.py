@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import raycollab as rc
-from raycollab.episode_speed import decided
+from raycollab.episode_speed import decided, singly
 from raycollab.errors import DataError
 from tests.contracts.support import digits
 
@@ -39,6 +39,13 @@ def test_a_split_keeps_its_form():
     split = rc.Split(source, rc.IID(3), (rc.StartLoss(OPEN), rc.SGD(lr=0.1)))
     experiment, _ = decided(replace(digits(), agents=split))
     assert experiment.agents.learners == (rc.StartLoss(replace(OPEN, vectorised=True)), rc.SGD(lr=0.1))
+
+
+def test_what_is_open_may_be_left_to_single_episodes():
+    """Nothing is measured, and what is set stays."""
+    asked = digits([OPEN, replace(OPEN, vectorised=True), rc.SGD(lr=0.1)], num_agents=3)
+    after = singly(asked)
+    assert [getattr(agent.learner, "vectorised", None) for agent in after.members()] == [False, True, None]
 
 
 def test_without_meta_learners_nothing_is_done():

@@ -6,7 +6,7 @@ from statistics import fmean
 import raycollab as rc
 from benchmarks.papers.mnist import TEST, TRAIN, task
 from benchmarks.papers.paper import Paper, final_accuracy, gains, interval
-from benchmarks.papers.swept import Swept, agent_updates
+from benchmarks.papers.swept import Swept, agent_updates, examples
 
 SOME = rc.data.Holdout(TRAIN, "test", 0.15)  # 9,000 of the training images
 VALIDATION, SHARED = rc.data.Holdout(SOME, "test", 4 / 9), rc.data.Holdout(SOME, "train", 4 / 9)
@@ -55,5 +55,5 @@ PAPER = Paper(
     unit="accuracy, %",
     published={},
     claims=claims,
-    columns={"updates of agents": agent_updates},
+    columns={"updates of agents": agent_updates, "examples": examples},
 )

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from raycollab import Experiment, Result, Search, Task, run_experiment, search
+from raycollab.sweeps.report import EXAMPLES, UPDATES, cost
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,13 @@ class Swept:
 
 def agent_updates(result: Result | Found) -> float:
     """Updates of agents that it took, those of all trials together."""
-    if isinstance(result, Found):
-        return sum(row["agent_updates"] for row in result.rows)
-    return sum(not row["failure"] for row in result.agents)
+    return _spent(result, UPDATES)
+
+
+def examples(result: Result | Found) -> float:
+    """Examples in them, each pass anew."""
+    return _spent(result, EXAMPLES)
+
+
+def _spent(result: Result | Found, name: str) -> float:
+    return sum(row[name] for row in result.rows) if isinstance(result, Found) else cost(result.agents)[name]

@@ -12,7 +12,7 @@ from raycollab.aggregation.partial import Partial
 from raycollab.aggregation.weighted_sum import WeightedSum
 from raycollab.settings import require
 from raycollab.spec import DELTA
-from raycollab.types import Round, State, Update
+from raycollab.types import WEIGHT_OF, Round, State, Update
 
 _START_LOSS = "start_loss"
 _LAMBDA = "lambda/"
@@ -71,6 +71,8 @@ class AgnosticFL(Aggregator):
             for name, (count, loss) in sums.scalars.items()
             if name.startswith(_LAMBDA)
         }
+        told = {f"{WEIGHT_OF}{name}": state["shares"].get(name, 1.0) for name in losses}
+        merged = replace(merged, scalars={**merged.scalars, **told})
         return merged, {"shares": self._climbed(state["shares"], losses)}
 
     def _climbed(self, shares: dict[str, float], losses: dict[str, float]) -> dict[str, float]:

@@ -37,6 +37,7 @@ class Aggregator(Step, ABC):
             right of it in a chain then: transforms change "delta" alone, the first model's.
         remakes: Whether it makes other parameters of the same model, of which a delta is no direction: nothing may
             stand right of it in a chain, and all agents of a round start from one version.
+        weighs: Whether what it merges is told by one weight for each agent, which stands in agents.parquet.
         formula: What it computes, in one line of plain text.
     """
 
@@ -47,6 +48,7 @@ class Aggregator(Step, ABC):
     hides_updates: ClassVar[bool] = False
     several: ClassVar[bool] = False
     remakes: ClassVar[bool] = False
+    weighs: ClassVar[bool] = True
     formula: ClassVar[str] = ""
 
     @property
@@ -63,6 +65,10 @@ class Aggregator(Step, ABC):
     def weighs_equally(self) -> bool:
         """Whether every update counts the same, as noise that agents share needs it."""
         return False
+
+    def weighed(self, update: Update) -> Update:
+        """The update with the weight that it has here, as its agent reports it: the one that it asks for."""
+        return update
 
     def largest_weight(self, examples: float) -> float | None:
         """The largest weight in its sums of an agent with so many examples; None if rounds decide."""

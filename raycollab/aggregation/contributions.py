@@ -58,6 +58,7 @@ class Contributions(RowRule):
     batch_size: int = 1024
     objective: Objective | None = field(default=None, init=False, repr=False, compare=False)  # handed in by the driver
 
+    weighs = True
     formula = "v_i = Shapley value of delta_i for L(params) - L(params + sum_{i in S} w_i delta_i / sum_{i in S} w_i)"
 
     def __post_init__(self) -> None:
@@ -103,10 +104,14 @@ class Contributions(RowRule):
         object.__setattr__(bound, "objective", objective)
         return bound
 
+    def weighed(self, update: Update) -> Update:
+        """With the mean's weight."""
+        return self.rule.weighed(update)
+
     def collect(self, update: Update, round: Round) -> Partial:
         """The update with the mean's weight."""
         del round
-        return Stack.of(self.rule.weighed(update))
+        return Stack.of(self.weighed(update))
 
     def check(self, total: Partial) -> None:
         """Updates must hold whole vectors and have weight."""

@@ -47,6 +47,10 @@ class FedAsync(Aggregator):
         """Only whole vectors can be mixed."""
         check_whole(self, coverage)
 
+    def weighed(self, update: Update) -> Update:
+        """With weight 1."""
+        return replace(update, weight=1.0)
+
     def collect(self, update: Update, round: Round) -> Partial:
         """What the agent ended with, times its discount."""
         if update.segments(DELTA) is not None:

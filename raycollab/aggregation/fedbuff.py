@@ -47,6 +47,10 @@ class FedBuff(Aggregator):
         del examples
         return 1.0
 
+    def weighed(self, update: Update) -> Update:
+        """With weight 1."""
+        return replace(update, weight=1.0)
+
     def collect(self, update: Update, round: Round) -> Partial:
         """The discounted vectors, with weight 1."""
         del round

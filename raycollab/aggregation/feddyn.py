@@ -45,11 +45,15 @@ class FedDyn(Aggregator):
         del examples
         return 1.0
 
+    def weighed(self, update: Update) -> Update:
+        """With weight 1."""
+        return replace(update, weight=1.0)
+
     def collect(self, update: Update, round: Round) -> Partial:
         """The update with weight 1, the share of agents in its round, and that there is somebody with its alpha."""
         alpha = f"{_ALPHAS}{update.scalars[_ALPHA]}"
         scalars = {**update.scalars, "participation": round.scalars["participation"], alpha: 1.0}
-        return WeightedSum.of(replace(update, weight=1.0, scalars=scalars))
+        return WeightedSum.of(replace(self.weighed(update), scalars=scalars))
 
     def check(self, total: Partial) -> None:
         """All agents must have one alpha."""

@@ -36,6 +36,7 @@ class FisherMean(Aggregator):
     floor: float = 1e-6
 
     needs: ClassVar[tuple[str, ...]] = (_FISHER,)
+    weighs = False
     laws = frozenset({"failure", "identity", "weights"})
     formula = "delta_j = sum_i p_i F_ij delta_ij / sum_i p_i F_ij"
 

@@ -117,12 +117,16 @@ class LoRAProduct(Aggregator):
         if _REST in parts:
             self.rule.check(parts[_REST])
 
+    def weighed(self, update: Update) -> Update:
+        """With the mean's weight."""
+        return self.rule.weighed(update)
+
     def collect(self, update: Update, round: Round) -> Partial:
         """The factors that the agent ended with, and the mean's partial of the rest.
 
         Raises: UpdateError for one factor without the other.
         """
-        update = self.rule.weighed(update)
+        update = self.weighed(update)
         total, start, delta = Product.of(update), round.vectors[PARAMS], update.vectors[DELTA]
         held = update.segments(DELTA) or Segments.all(len(start))
         ended = held.put(start, held.take(start) + delta)

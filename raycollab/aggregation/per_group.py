@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from raycollab.aggregation.base import OF_ROUND, Aggregator
-from raycollab.aggregation.partial import Partial
+from raycollab.aggregation.partial import NamedSums, Partial
 from raycollab.aggregation.parts import part_of, within
 from raycollab.aggregation.private_mean import PrivateMean
 from raycollab.aggregation.product import Product
@@ -17,7 +17,7 @@ from raycollab.errors import ConfigError, ModelError, UpdateError
 from raycollab.rng import derive_seed
 from raycollab.settings import require
 from raycollab.spec import Coverage, Entry, ParamSpec
-from raycollab.types import Round, State, Update
+from raycollab.types import WEIGHT_OF, Round, State, Update
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class PerGroup(Aggregator):
     The first pattern that matches a name decides, for parameters and for float buffers alike. A rule gets the elements
     of its group only, in all vectors, and has a state, a seed and told scalars of its own. Agents that hold only a part
     of the model take part in the groups that they hold something of; in a group that they hold all of they look whole,
-    so that a rule over whole vectors can merge it.
+    so that a rule over whole vectors can merge it. An agent's weight is its share in each group, averaged by size.
 
     Args:
         rules: Rules by shell patterns over names, tried in this order.
@@ -61,6 +61,11 @@ class PerGroup(Aggregator):
     def needs(self) -> tuple[str, ...]:  # type: ignore[override]
         """Whatever one of the rules needs."""
         return tuple(sorted({name for rule in self.rules.values() for name in rule.needs}))
+
+    @property
+    def weighs(self) -> bool:  # type: ignore[override]
+        """Whether all rules do."""
+        return all(rule.weighs for rule in self.rules.values())
 
     @property
     def inner(self) -> tuple[Aggregator, ...]:
@@ -155,7 +160,9 @@ class PerGroup(Aggregator):
         for name, rule in self.rules.items():
             part = part_of(update, self.places[name])
             if part is not None:
-                total.parts[name] = rule.collect(part, self._round(name, round))
+                total.parts[name] = collected = rule.collect(part, self._round(name, round))
+                if self.weighs and isinstance(collected, NamedSums):  # of which no single weight can be seen any more
+                    collected.scalars[f"{WEIGHT_OF}{update.agent}"] = (collected.weight, collected.weight)
         return total
 
     def _round(self, group: str, round: Round) -> Round:
@@ -175,6 +182,7 @@ class PerGroup(Aggregator):
         parts = cast(Product, total).parts
         vectors: dict[str, Tensor] = {}
         told: dict[str, float] = {}
+        weights: dict[str, float] = {}
         after = dict(state)
         for name in (name for name in self.rules if name in parts):
             rule, place = self.rules[name], self.places[name]
@@ -182,10 +190,12 @@ class PerGroup(Aggregator):
                 parts[name], state[name], place.params.take(params), seed=derive_seed(seed, name)
             )
             told |= {key: value for key, value in merged.scalars.items() if key.startswith(OF_ROUND)}
+            for agent, share in _shares(parts[name], merged).items():
+                weights[agent] = weights.get(agent, 0.0) + share * place.params.count / params.numel()
             for kind, vector in merged.vectors.items():
                 whole = vectors.setdefault(kind, torch.zeros(place.of(kind).size))
                 place.of(kind).add_into(whole, vector)
-        return Update("", float(total.count), vectors, told), after
+        return Update("", float(total.count), vectors, told | weights if self.weighs else told), after
 
 
 @dataclass(frozen=True)
@@ -203,6 +213,14 @@ class _Slices(Mapping[str, Tensor]):
 
     def __len__(self) -> int:
         return len(self.whole)
+
+
+def _shares(part: Partial, merged: Update) -> dict[str, float]:
+    """Shares of the weight in a group, by the name of a scalar for the agent."""
+    summed = {name: weight for name, (weight, _) in part.scalars.items()} if isinstance(part, NamedSums) else {}
+    found = {name: weight for name, weight in (summed or merged.scalars).items() if name.startswith(WEIGHT_OF)}
+    total = sum(found.values())
+    return {name: float(weight / total) for name, weight in found.items()} if total else {}
 
 
 def _packed(entries: list[Entry]) -> tuple[Entry, ...]:

@@ -112,13 +112,17 @@ class PrivateMean(Aggregator):
             return ""
         return f"another round would exceed {type(self).__name__}.budget={self.budget!r}"
 
+    def weighed(self, update: Update) -> Update:
+        """With weight 1."""
+        return replace(update, weight=1.0)
+
     def collect(self, update: Update, round: Round) -> Partial:
         """The clipped delta, and no other vector: nothing would hide it."""
         delta, limit = update.vectors[DELTA], self.limit(round.scalars)
         norm = l2_norm(delta)
         clipped = delta if norm <= limit else delta * (limit / norm)
         scalars = {_ASKED: float(len(round.agents)), _RATE: round.scalars.get(_RATE, 1.0), **self.told(norm <= limit)}
-        return WeightedSum.of(replace(update, weight=1.0, vectors={DELTA: clipped}, scalars=scalars))
+        return WeightedSum.of(replace(self.weighed(update), vectors={DELTA: clipped}, scalars=scalars))
 
     def update(self, total: Partial, state: State, params: Tensor, *, seed: int) -> tuple[Update, State]:
         """Add noise to the sum and divide by the agents that were asked.

@@ -75,6 +75,7 @@ class QFedAvg(Aggregator):
     lr: float
 
     partial = ScaledSum
+    weighs = False
     needs: ClassVar[tuple[str, ...]] = (_START_LOSS,)
     formula = "delta = sum_k L F_k^q delta_k / sum_k (L F_k^q + q L^2 F_k^(q-1) |delta_k|^2),  L = 1/lr"
 

@@ -129,6 +129,7 @@ class RowRule(Aggregator):
     chunk_bytes: int = 2**24
 
     partial = Stack
+    weighs = False
 
     def __post_init__(self) -> None:
         name = f"{type(self).__name__}.chunk_bytes"

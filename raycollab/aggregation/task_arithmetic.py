@@ -42,10 +42,14 @@ class TaskArithmetic(Aggregator):
         del examples
         return 1.0
 
+    def weighed(self, update: Update) -> Update:
+        """With weight 1."""
+        return replace(update, weight=1.0)
+
     def collect(self, update: Update, round: Round) -> Partial:
         """The update with weight 1."""
         del round
-        return WeightedSum.of(replace(update, weight=1.0))
+        return WeightedSum.of(self.weighed(update))
 
     def update(self, total: Partial, state: State, params: Tensor, *, seed: int) -> tuple[Update, State]:
         """Scale the sum of the deltas."""

@@ -34,6 +34,7 @@ class Tilted(RowRule):
     tilt: float
 
     needs: ClassVar[tuple[str, ...]] = (_START_LOSS,)
+    weighs = True
     laws = frozenset({"failure", "identity", "weights"})
     formula = "delta = sum_i s_i delta_i,  s_i = w_i exp(tilt * F_i) / sum_j w_j exp(tilt * F_j)"
 

@@ -69,6 +69,15 @@ class Wrapper(Aggregator):
         """As the rule does."""
         return self.rule.remakes
 
+    @property
+    def weighs(self) -> bool:  # type: ignore[override]
+        """As the rule does."""
+        return self.rule.weighs
+
+    def weighed(self, update: Update) -> Update:
+        """As the rule does."""
+        return self.rule.weighed(update)
+
     def check_agents(self, names: Sequence[str], arriving: int) -> None:
         """As the rule does."""
         self.rule.check_agents(names, arriving)

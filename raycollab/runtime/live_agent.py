@@ -63,7 +63,7 @@ class LiveAgent:
         self._form = -1  # none, before it has agreed
         self._forms = forms or Forms((task,), lambda task: model, seed)
         self._waiting = Waiting(task)
-        self._hides = chain.aggregator.hides_updates
+        self._hides, self._weighed = chain.aggregator.hides_updates, chain.aggregator.weighed
         self._seed = seed
         self._handed = handed
         self.memory = Memory(model)
@@ -211,7 +211,7 @@ class LiveAgent:
             memory["sent"] = kept_update(update)
         who = f"agent {self.agent.name!r}: {type(self.agent.learner).__name__} or a transform"
         remembers = self.memory.remember(round.index, turn.kept, memory, form=self._form, who=who, may=self._remembers)
-        report = turn.report(update, norm, examples, remembers, self._form, self._data.rejected)
+        report = turn.report(self._weighed(update), norm, examples, remembers, self._form, self._data.rejected)
         if self._signer:
             sent = nan if self._hides else norm
             report = replace(report, receipt=self._signer.receipt(update, round, learned=learned_norm, sent=sent))

@@ -18,12 +18,17 @@ from raycollab.validation import check_disjoint
 _KEPT = ("scaling", "checkpoint", "test", "run.dir", "run.name")  # what all trials of a sweep have in common
 
 
+def tried(experiment: Experiment, settings: Search) -> str:
+    """The experiment that trials run, as YAML: on the validation set."""
+    return to_yaml(replace(experiment, test=settings.validation))
+
+
 def checked(experiment: Experiment, settings: Search) -> tuple[str, str, str]:
     """The experiment that trials run as YAML, the metric and the mode; every setting was tried by itself."""
     missing = only_in_python(experiment.to_plain())
     if missing is not None:
         raise ConfigError(f"search: the experiment holds {missing}, which no trial in another process can be given")
-    text = to_yaml(replace(experiment, test=settings.validation))
+    text = tried(experiment, settings)
     for path, values in settings.space.items():
         kept = next((each for each in _KEPT for one in paths(path) if f"{one}.".startswith(f"{each}.")), None)
         if kept is not None:

@@ -18,6 +18,7 @@ from raycollab.storage import Storage
 from raycollab.sweeps.settings import Search
 
 SETTINGS = "sweep.yaml"
+_MEASURED = ("agents_at_once", "vectorised")  # settings that null leaves to be measured, before the first trial
 
 
 def read_sweep(path: str, overrides: Sequence[str] = ()) -> tuple[Experiment, Search]:
@@ -68,6 +69,16 @@ def written(folder: Path) -> tuple[Experiment, Search]:
 def refuse_another(folder: Path, asked: tuple[Experiment, Search]) -> None:
     """Raise ConfigError for the first setting in which a sweep is not the one that was asked for."""
     before, after = (json.loads(json.dumps(plain(*each))) for each in (written(folder), asked))
-    changes = changed_settings(before, after)
+    changes = changed_settings(before, _as_measured(after, before))
     if changes:
         raise ConfigError(f"{folder}: it is of another sweep: {changes[0]}; resume it without a file, or start anew")
+
+
+def _as_measured(asked: Any, before: Any) -> Any:
+    """What is asked for, with what was measured before in the place of what it leaves to be measured."""
+    if isinstance(asked, dict) and isinstance(before, dict):
+        left = {name: before.get(name) for name in _MEASURED if name in asked and asked[name] is None}
+        return {**{name: _as_measured(value, before.get(name)) for name, value in asked.items()}, **left}
+    if isinstance(asked, list) and isinstance(before, list) and len(asked) == len(before):
+        return [_as_measured(one, other) for one, other in zip(asked, before, strict=True)]
+    return asked

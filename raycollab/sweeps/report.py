@@ -2,33 +2,54 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from raycollab.result import Result
+
+UPDATES, EXAMPLES = "agent_updates", "examples"  # what training costs
 _MOST = 20  # trials in the table
 _WIDEST = 40  # letters of a setting
 
 
-def table(rows: Sequence[Mapping[str, Any]], metric: str) -> str:
-    """Trials, best first, a line each; then what all of them cost."""
+def cost(agents: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """What rows of agents.parquet say that rounds have cost: updates, and the examples in them, each pass anew."""
+    arrived = [row for row in agents if not row["failure"]]
+    return {UPDATES: len(arrived), EXAMPLES: sum(row["examples"] for row in arrived)}
+
+
+def outcome(name: str, result: Result) -> str:
+    """What a run has reached on the test set, and at what cost, in a line."""
+    spent = cost(result.agents)
+    told = ", ".join(f"{metric} {value:.4f}" for metric, value in result.metrics.items())
+    rounds = f"{result.num_rounds} rounds, {spent[UPDATES]:,} updates of agents on {spent[EXAMPLES]:,} examples"
+    return f"{name} on the test set, after {rounds}: {told}"
+
+
+def table(rows: Sequence[Mapping[str, Any]], metric: str, shares: Mapping[str, float]) -> str:
+    """Trials, best first, a line each with what it cost; then what all of them cost, and the best one's shares."""
     paths = list(rows[0]["settings"])
-    head = [metric, "rounds", "seconds", *paths, ""]
-    lines = [head, *([_number(row[metric]), str(row["rounds"]), f"{row['seconds']:.1f}",
-              *(_short(row["settings"][path]) for path in paths), row["error"]] for row in rows[:_MOST])]  # fmt: skip
+    head = [metric, "rounds", "updates", "examples", "seconds", *paths, ""]
+    lines = [head, *([_number(row[metric]), str(row["rounds"]), f"{row[UPDATES]:,}", f"{row[EXAMPLES]:,}",
+              f"{row['seconds']:.1f}", *(_short(row["settings"][path]) for path in paths), row["error"]]
+              for row in rows[:_MOST])]  # fmt: skip
     widths = [max(len(line[place]) for line in lines) for place in range(len(head) - 1)]
     shown = [
         "  ".join([*(cell.rjust(width) for cell, width in zip(line, widths, strict=False)), line[-1]]).rstrip()
         for line in lines
     ]
-    updates, examples = sum(row["agent_updates"] for row in rows), sum(row["examples"] for row in rows)
+    updates, examples = sum(row[UPDATES] for row in rows), sum(row[EXAMPLES] for row in rows)
     seconds, failed = sum(row["seconds"] for row in rows), sum(bool(row["error"]) for row in rows)
     spent = (
         f"{len(rows)} trials, {failed} of them failed: {updates:,} updates of agents on {examples:,} examples, "
         f"{seconds:.0f} s of trials"
     )
-    return "\n".join([*shown, spent])
+    largest = sorted(shares, key=lambda name: -shares[name])[:_MOST]
+    more = f" and {len(shares) - _MOST} more" if len(shares) > _MOST else ""
+    told = ", ".join(f"{name} {shares[name]:.3g}" for name in largest) + more
+    return "\n".join([*shown, spent, *([f"shares of the weight in the best one's last round: {told}"] if told else [])])
 
 
 def draw(rows: Sequence[Mapping[str, Any]], metric: str, path: Path) -> None:
@@ -57,11 +78,11 @@ def draw(rows: Sequence[Mapping[str, Any]], metric: str, path: Path) -> None:
 def draw_weights(rounds: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Each agent's share of the weight, by round: a line an agent, with gaps where it sent nothing."""
     figures = import_module("matplotlib.figure")
-    shares = [_shares(row["agent_rows"]) for row in rounds]
+    drawn = [shares(row["agent_rows"]) for row in rounds]
     figure = figures.Figure(figsize=(8, 4), layout="constrained")
     plot = figure.add_subplot()
-    for name in sorted({name for row in shares for name in row}):
-        plot.plot([row["round"] for row in rounds], [row.get(name, math.nan) for row in shares], ".-", label=name)
+    for name in sorted({name for row in drawn for name in row}):
+        plot.plot([row["round"] for row in rounds], [row.get(name, math.nan) for row in drawn], ".-", label=name)
     plot.set_xlabel("round")
     plot.set_ylabel("share of the weight")
     plot.set_ylim(bottom=0)
@@ -69,7 +90,7 @@ def draw_weights(rounds: Sequence[Mapping[str, Any]], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def _shares(agents: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+def shares(agents: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Weight by agent over the sum of a round's; of none if nobody has any."""
     arrived = {row["agent"]: row["weight"] for row in agents if not row["failure"]}
     total = sum(arrived.values())

@@ -24,7 +24,9 @@ class Search(Settings):
         space: Values by the path of a setting, as on the command line: `{"chain.1.beta": {"uniform": [0, 0.95]}}`.
             Several paths, with spaces between them, get the same value.
             "choice" and "grid" take a list of any values, whole rules among them; "uniform", "loguniform" and
-            "randint" the lowest and the highest, which randint leaves out.
+            "randint" the lowest and the highest, which randint leaves out. What the experiment leaves to be measured
+            (`agents_at_once`, `vectorised`) is measured once, before the first trial; in a learner among the values it
+            is to be said, or episodes are worked through one by one.
         validation: Data that trials are scored on instead of the test set, of which it may hold no row.
         metric: What is compared; empty takes the task's primary one.
         mode: "max" or "min"; empty goes by the task's primary metric.

@@ -6,32 +6,33 @@ import math
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import ray
 import yaml
 from ray import tune
 
 from raycollab.checkpoint import RunFolder
 from raycollab.deploy import TrainedModel
-from raycollab.errors import ConfigError, ResourceError, RunFolderError
+from raycollab.episode_speed import decided
+from raycollab.errors import ConfigError, RunFolderError
 from raycollab.experiment import Experiment
 from raycollab.experiment_file import to_yaml
 from raycollab.fitting import run_experiment
 from raycollab.result import Result
-from raycollab.runtime.placement import Placement, cluster, num_cpus, place, wait_for_resources
+from raycollab.runtime.placement import cluster
 from raycollab.runtime.session import build_model
 from raycollab.shared_set import SharedSet
 from raycollab.spec import BUFFERS, PARAMS
-from raycollab.sweeps.checks import checked
+from raycollab.speed import measured
+from raycollab.sweeps.checks import checked, tried
 from raycollab.sweeps.choosing import beginnings, checkpoints_kept, loggers, scheduler, searcher
 from raycollab.sweeps.files import SETTINGS, plain, refuse_another, written
-from raycollab.sweeps.report import draw, draw_weights, table
+from raycollab.sweeps.report import EXAMPLES, UPDATES, cost, draw, draw_weights, shares, table
+from raycollab.sweeps.room import Room, Watch
 from raycollab.sweeps.settings import Search
-from raycollab.sweeps.trial import EXAMPLES, UPDATES, at, run_trial
+from raycollab.sweeps.trial import at
 
 _WINNER, _PICTURE, _WEIGHTS, _TRIALS = "winner.yaml", "trials.png", "weights.png", "trials.json"
 _FROM_TUNE = (  # warnings at which nobody who sweeps can do anything
@@ -52,6 +53,8 @@ class Sweep:
         metric: What was compared.
         rows: A row a trial, best first: settings, metric, rounds, cost, error, folder.
         path: The sweep's folder.
+        shares: Each agent's share of the weight in the best trial's last round, as its rule gave it; they sum to 1.
+            Empty if the rule goes by more than one weight for each, or by none.
     """
 
     grid: tune.ResultGrid
@@ -60,10 +63,11 @@ class Sweep:
     metric: str
     rows: Sequence[Mapping[str, Any]]
     path: str
+    shares: Mapping[str, float] = field(default_factory=dict)
 
     def report(self) -> str:
-        """The trials, best first, and what all of them cost."""
-        return table(self.rows, self.metric)
+        """The trials, best first, what all of them cost, and how the best one weighs the agents."""
+        return table(self.rows, self.metric, self.shares)
 
     def model(self) -> TrainedModel:
         """The best trial's model as it ended; what a population has found is this, and no settings alone."""
@@ -75,20 +79,30 @@ class Sweep:
         return TrainedModel(flat.module.eval(), task, reader)
 
     def compare(self, address: str | None = None) -> tuple[Result, Result]:
-        """Train the winner as it was swept, and the experiment as it stood for as many agents' updates as all trials.
+        """Train the winner as it was swept, and the experiment as it stood on as many examples as all trials together.
+
+        Examples count anew in each pass, as an update of one may be several of the other's.
 
         Returns: Both results, winner first, on the test set, which neither was chosen by.
         """
+        run = replace(self.winner.run, dir=self.path, name="winner")
+        winner = run_experiment(replace(self.winner, run=run), address=address)
         experiment, _ = written(Path(self.path))
-        spent = sum(row[UPDATES] for row in self.rows)
-        rounds = -(-spent // (experiment.resolved().run.agents_per_round or 1))
-        longer = replace(experiment.run, num_rounds=max(rounds, 1), target=None, patience=None)
-        runs = [(self.winner, self.winner.run, "winner"), (experiment, longer, "default")]
-        found = [
-            run_experiment(replace(each, run=replace(run, dir=self.path, name=name)), address=address)
-            for each, run, name in runs
-        ]
-        return found[0], found[1]
+        return winner, self._as_costly(experiment, address)
+
+    def _as_costly(self, experiment: Experiment, address: str | None) -> Result:
+        """Train on no fewer examples than all trials: a round, and on from there to as many as that shows to be needed.
+
+        A run that ends before, as its agents' privacy is spent, is left as it ended.
+        """
+        examples, rounds = sum(row[EXAMPLES] for row in self.rows), 1
+        run = replace(experiment.run, dir=self.path, name="default", num_rounds=1, target=None, patience=None)
+        result = run_experiment(replace(experiment, run=run), address=address)
+        while (done := cost(result.agents)[EXAMPLES]) < examples and result.num_rounds == rounds:
+            rounds = -(-examples * rounds // done) if done else rounds + 1
+            longer = replace(experiment, run=replace(run, num_rounds=rounds))
+            result = run_experiment(longer, address=address, resume=result.path)
+        return result
 
 
 def search(experiment: Experiment, settings: Search, *, address: str | None = None) -> Sweep:
@@ -101,13 +115,15 @@ def search(experiment: Experiment, settings: Search, *, address: str | None = No
         address: Ray cluster to use, as in `fit`.
     Raises: ConfigError, DataError or ResourceError before the first trial; RunFolderError if every trial failed.
     """
-    text, metric, mode = checked(experiment, settings)
+    _, metric, mode = checked(experiment, settings)
+    experiment = decided(measured(experiment)[0])[0]  # once: trials, winner and default are computed alike
+    text = tried(experiment, settings)
     with cluster(address):
-        fits = _Fit.of(experiment)
+        room = Room.of(experiment)
         path = _new_folder(experiment, settings)
-        most = min(settings.max_concurrent or fits.at_once, fits.at_once)
+        most = min(settings.max_concurrent or room.at_once, room.at_once)
         tuner = tune.Tuner(
-            fits.trainable(text),
+            room.trainable(text),
             param_space=beginnings(settings, text),
             tune_config=tune.TuneConfig(
                 metric=metric,
@@ -123,11 +139,11 @@ def search(experiment: Experiment, settings: Search, *, address: str | None = No
                 name=path.name,
                 storage_path=str(path.parent),
                 checkpoint_config=tune.CheckpointConfig(num_to_keep=checkpoints_kept(settings)),
-                callbacks=loggers(settings, path.name),
+                callbacks=[*loggers(settings, path.name), Watch(room)],
                 verbose=0,
             ),
         )
-        return _found(_fitted(tuner), experiment, metric, mode, path)
+        return _found(_fitted(tuner, room), experiment, metric, mode, path)
 
 
 def resume_search(path: str, asked: tuple[Experiment, Search] | None = None, *, address: str | None = None) -> Sweep:
@@ -158,62 +174,15 @@ def resume_search(path: str, asked: tuple[Experiment, Search] | None = None, *, 
             raise RunFolderError(
                 f"{folder}: it was cut off before its first trial; delete it and start the sweep again"
             )
-        trainable = _Fit.of(experiment).trainable(text)
+        room = Room.of(experiment)
+        trainable = room.trainable(text)
         tuner = tune.Tuner.restore(str(folder), trainable=trainable, resume_unfinished=True, resume_errored=True)
-        return _found(_fitted(tuner), experiment, metric, mode, folder)
+        return _found(_fitted(tuner, room), experiment, metric, mode, folder)
 
 
-@dataclass(frozen=True)
-class _Fit:
-    """What a trial takes of the cluster, and how many of them fit."""
-
-    placement: Placement | None
-    bundles: tuple[Mapping[str, float], ...]
-    at_once: int
-
-    @classmethod
-    def of(cls, experiment: Experiment) -> "_Fit":
-        """From the settings that the trial's actors are made of.
-
-        Raises: ResourceError, with what one trial needs and what there is, if not even one fits.
-        """
-        scaling = experiment.scaling
-        if scaling.pool == "local":
-            gpus = max(scaling.gpus_per_host, scaling.gpus_for_driver)
-            needs = Placement(1, float(scaling.threads_per_host), gpus, 0.0)
-            wait_for_resources(needs, 0.0)
-            return cls(None, (_bundle(needs.cpus_per_host, gpus),), _most(needs))
-        placement = place(scaling, experiment.num_hosts(num_cpus()))
-        wait_for_resources(placement, 0.0)
-        host = _bundle(placement.cpus_per_host, placement.gpus_per_host)
-        head = _bundle(0.0, placement.gpus_for_driver)
-        hosts = (host,) * placement.num_hosts if host else ()
-        return cls(placement, (head, *hosts), _most(placement))
-
-    def trainable(self, text: str) -> Any:
-        """The trial with its placement group: all of it is there, or the trial waits."""
-        device = "cuda" if self.placement is None and self.bundles[0].get("GPU") else "cpu"
-        group = tune.PlacementGroupFactory([dict(bundle) for bundle in self.bundles])
-        return tune.with_resources(partial(run_trial, text, self.placement, device, os.getcwd()), group)
-
-
-def _bundle(cpus: float, gpus: float) -> dict[str, float]:
-    return {name: amount for name, amount in (("CPU", cpus), ("GPU", gpus)) if amount}
-
-
-def _most(placement: Placement) -> int:
-    has = ray.cluster_resources()
-    shares = [has.get(name, 0.0) / amount for name, amount in placement.needs().items() if amount]
-    most = math.floor(min(shares, default=float(num_cpus())) + 1e-9)
-    if most < 1:
-        raise ResourceError(
-            f"a trial needs {placement.needs()}, and the cluster has {has}; lower what ScalingConfig asks"
-        )
-    return most
-
-
-def _fitted(tuner: tune.Tuner) -> tune.ResultGrid:
+def _fitted(tuner: tune.Tuner, room: Room) -> tune.ResultGrid:
     """Run the trials, without warnings at each round: it is short, and PB2 models few points."""
+    room.look()
     logger = logging.getLogger("ray.tune.execution.experiment_state")
     before = logger.level
     logger.setLevel(logging.ERROR)
@@ -253,9 +222,10 @@ def _found(grid: tune.ResultGrid, experiment: Experiment, metric: str, mode: str
     (path / _WINNER).write_text(to_yaml(winner))
     (path / _TRIALS).write_text(json.dumps(rows, indent=2))
     draw(rows, metric, path / _PICTURE)
-    if winner.rule.validates_on() is not None:  # else the weights that stand in its rounds are not those it merged by
-        draw_weights(_newest(rows[0]).rows(), path / _WEIGHTS)
-    return Sweep(grid, winner, settings, metric, rows, str(path))
+    rounds = _newest(rows[0]).rows() if winner.rule.weighs else []
+    if rounds:
+        draw_weights(rounds, path / _WEIGHTS)
+    return Sweep(grid, winner, settings, metric, rows, str(path), shares(rounds[-1]["agent_rows"]) if rounds else {})
 
 
 def _newest(row: Mapping[str, Any]) -> RunFolder:

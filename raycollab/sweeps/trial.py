@@ -17,23 +17,27 @@ from raycollab.checkpoint import RunFolder
 from raycollab.conduct import driver_on_ray
 from raycollab.config import CheckpointConfig
 from raycollab.driver import Driver
+from raycollab.episode_speed import singly
 from raycollab.experiment import Experiment
 from raycollab.experiment_file import parse_experiment
 from raycollab.interruption import Interruption
 from raycollab.runtime.placement import Placement
 from raycollab.runtime.pool import LocalPool
 from raycollab.runtime.ray_hosts import HostSpecs
+from raycollab.sweeps.report import cost
 from raycollab.sweeps.settings import paths
 
-UPDATES, EXAMPLES = "agent_updates", "examples"  # what a trial has cost so far
 _PATIENCE = "TUNE_FUNCTION_THREAD_TIMEOUT_S"  # that Tune has with a trial that ends, before another takes its process
 
 
 def at(text: str, settings: Mapping[str, Any]) -> Experiment:
-    """An experiment's YAML with settings by their paths; what is no text is written as JSON, which YAML reads."""
+    """An experiment's YAML with settings by their paths; what is no text is written as JSON, which YAML reads.
+
+    What can be measured was, before; episodes of a learner that settings bring are worked through singly if it is open.
+    """
     written = {name: value if isinstance(value, str) else json.dumps(value) for name, value in settings.items()}
     changes = [f"--{path}={value}" for name, value in written.items() for path in paths(name)]
-    return parse_experiment(text, "the search space", changes)
+    return singly(parse_experiment(text, "the search space", changes))
 
 
 def run_trial(text: str, placement: Placement | None, device: str, here: str, config: Mapping[str, Any]) -> None:
@@ -63,9 +67,7 @@ def run_trial(text: str, placement: Placement | None, device: str, here: str, co
             while not driver.stop_reason:
                 report = driver.step()
                 if report.metrics:
-                    rows = folder.rows()
-                    agents = [agent for row in rows for agent in row["agent_rows"] if not agent["failure"]]
-                    spent = {UPDATES: len(agents), EXAMPLES: sum(agent["examples"] for agent in agents)}
+                    spent = cost(agent for row in folder.rows() for agent in row["agent_rows"])
                     metrics = {**report.metrics, **spent, "round": report.index}
                     metrics["done"] = bool(report.stop_reason)  # so that no scheduler changes what has ended
                     tune.report(metrics, checkpoint=tune.Checkpoint.from_directory(str(place / "run")))

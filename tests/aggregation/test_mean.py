@@ -61,20 +61,34 @@ class Texts(Quadratic):
         return int(batch["tokens"].sum())
 
 
-@pytest.mark.parametrize(("weights", "shares"), [("tokens", (6, 18)), ("examples", (6, 2)), ("uniform", (1, 1))])
-def test_a_run_by_what_the_task_counts(weights, shares):
-    """Agent 0 has six texts of a token each, agent 1 two of nine: each goes its own mean gradient of a full batch."""
+@pytest.mark.parametrize(
+    ("rule", "weights"),
+    [
+        (Mean("tokens"), (12, 36)),  # both passes
+        (Mean(scalar="counted"), (12, 36)),
+        (Mean(), (6, 2)),
+        (Mean("uniform"), (1, 1)),
+        (Mean(by_agent={"agent-0": 0.5, "agent-1": 1.5}), (0.5, 1.5)),
+    ],
+    ids=lambda value: repr(value) if isinstance(value, Mean) else "",
+)
+def test_a_run_by_what_the_task_counts(rule, weights):
+    """Agent 0 has six texts of a token each, agent 1 two of nine: each goes its own mean gradient of a full batch.
+
+    The weights stand in agents.parquet as they were used.
+    """
     held = [
         {"x": torch.full((rows, 4), goal), "a": torch.ones(rows, 4), "tokens": torch.full((rows,), tokens)}
         for rows, goal, tokens in ((6, 1.0, 1), (2, -1.0, 9))
     ]
     learner = SGD(lr=0.1, steps=2, batch_size=100)
     agents = [Agent(f"agent-{i}", Arrays(columns), learner, val_fraction=0.0) for i, columns in enumerate(held)]
-    done = train(experiment(agents, Mean(weights), task=Texts(), test=Arrays(held[0]), rounds=1))
+    done = train(experiment(agents, rule, task=Texts(), test=Arrays(held[0]), rounds=1))
     moved = 0.1 + 0.1 * 0.9  # two steps from 0 to a goal of 1
-    expected = moved * (shares[0] - shares[1]) / sum(shares)
+    expected = moved * (weights[0] - weights[1]) / sum(weights)
     torch.testing.assert_close(done.params, torch.full((4,), expected))
     assert [agent.examples for agent in done.reports[0].agents] == [12, 36]  # both passes
+    assert tuple(row["weight"] for row in done.folder.rows()[0]["agent_rows"]) == weights
 
 
 def test_nobody_with_weight_took_part():

@@ -104,6 +104,17 @@ def test_states_and_what_is_told_are_by_group():
     torch.testing.assert_close(found["delta"][HEAD], torch.full((2,), 0.7))
 
 
+def test_an_agents_weight_is_its_share_in_each_group_by_size():
+    """Halves in the three elements of enc, three quarters and one in the two of head; c has none anywhere."""
+    rules = {"enc.*": Mean(by_agent={"a": 1.0, "b": 1.0}), "*": Mean(by_agent={"a": 3.0, "b": 1.0})}
+    rule, round = PerGroup(rules).bind(SPEC), Round(1, 0, 0, {"params": PARAMS})
+    total = add_up(rule.collect(update, round) for update in THREE)
+    told = rule.update(total, rule.init(PARAMS), PARAMS, seed=0)[0].scalars
+    assert told == pytest.approx({"weight/a": 0.6, "weight/b": 0.4, "weight/c": 0.0})
+    assert rule.weighs
+    assert not PerGroup({"enc.*": Median(), "*": Mean()}).weighs
+
+
 def test_groups_draw_different_random_numbers():
     """Two groups of equal size and rule: with one seed for both they would drop the same elements."""
     spec = ParamSpec((Entry("a", (64,), "float32", 0), Entry("b", (64,), "float32", 64)), ())

@@ -8,9 +8,12 @@ import torch
 
 import raycollab as rc
 from raycollab.aggregation import add_up
+from raycollab.aggregation.partial import NamedSums
 from raycollab.runtime.wire import pack, unpack
 from raycollab.spec import Entry, ParamSpec
 from raycollab.tree import map_leaves, seal, unseal
+from raycollab.types import AgentReport
+from raycollab.validation import weighed
 
 from .rows import AGGREGATORS, LEARNERS, TRANSFORMS, instances, settings_of, short
 from .support import Training, digits
@@ -72,6 +75,19 @@ def test_weights(rule):
         return torch.allclose(several, heavier, rtol=1e-5, atol=1e-6)
 
     assert (as_heavy(2) and as_heavy(5)) == ("weights" in rule.laws)
+
+
+@pytest.mark.parametrize(
+    "rule", [rule for rule in BOUND if rule.weighs and issubclass(rule.partial, NamedSums)], ids=short
+)
+def test_agents_report_the_weights_that_are_summed(rule):
+    """Whatever they ask for: what stands in agents.parquet has the proportions of what the rule divides by."""
+    params, given = torch.zeros(D), partials(rule, updates())
+    aggregate, _ = rule.update(add_up(given), rule.init(params), params, seed=0)
+    asked = [AgentReport(update.agent, weight=rule.weighed(update).weight) for update in updates()]
+    reported = torch.tensor([row.weight for row in weighed(asked, aggregate)])
+    summed = torch.tensor([float(partial.weight) for partial in given])
+    torch.testing.assert_close(reported / reported.sum(), summed / summed.sum())
 
 
 @each_aggregator

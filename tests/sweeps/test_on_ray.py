@@ -1,6 +1,7 @@
 """Schedulers and searchers of Ray Tune, each in a whole sweep."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from raycollab.driver import Driver
 from raycollab.runtime.pool import LocalPool
 from raycollab.sweeps import resume_search, search
 from raycollab.sweeps.checks import checked
+from raycollab.sweeps.room import Room
 from raycollab.sweeps.trial import at
 
 from .test_sweeps import HELD, experiment, settings, written
@@ -118,7 +120,10 @@ def test_population_based_bandits(tmp_path, ray_cluster):
 
 @contextmanager
 def one_is_killed(name, folder):
-    """Kill one process of this name, of this process's own Ray, once a trial in the folder has reported a round."""
+    """Kill one process that has got this name since, once a trial in the folder has reported a round.
+
+    Of this process's own Ray, whose idle processes may be older: each is named anew by what it is used for.
+    """
     killed, over = [], threading.Event()
 
     def named():
@@ -127,11 +132,13 @@ def one_is_killed(name, folder):
                 if "".join(process.cmdline()).startswith(name):
                     yield process
 
+    before = {process.pid for process in named()}
+
     def kill():
         deadline = time.monotonic() + 120
         while not (killed or over.is_set()) and time.monotonic() < deadline:
             if any(each.stat().st_size for each in folder.glob("sweep-*/*/result.json")):
-                killed.extend(list(named())[:1])
+                killed.extend([process for process in named() if process.pid not in before][:1])
             time.sleep(0.05)
         for process in killed:
             with suppress(psutil.NoSuchProcess):
@@ -181,6 +188,7 @@ def test_no_more_trials_at_once_than_fit(tmp_path, ray_cluster):
     """Each takes all eight cores of the cluster, so that one process is enough for three of them, one after another."""
     whole = rc.ScalingConfig(pool="local", threads_per_host=8)
     base = replace(experiment(f"--run.dir={tmp_path}"), scaling=whole)
+    assert Room.of(base).at_once == 1
     sweep = search(base, settings(space=RATES, scheduler="none", num_samples=3))
     assert [row["error"] for row in sweep.rows] == [""] * 3
     assert len({result.metrics["pid"] for result in sweep.grid}) == 1
@@ -242,13 +250,20 @@ def test_killed_and_resumed(how, tmp_path, ray_cluster):
 
 
 def test_the_command_compares(tmp_path, ray_cluster, capsys):
-    """A newcomer's way: a file, a table, the winner's file, and both results on the test set at equal cost."""
-    assert cli.main(["tune", written(tmp_path, scheduler="none", num_samples=1), "--compare"]) == 0
-    told = capsys.readouterr().out.partition("1 trials, 0 of them failed: 16 updates of agents")[2].splitlines()
-    assert told[2] == f"next: raycollab run {tmp_path}/sweep-001/winner.yaml"
-    for line, name in zip(told[3:5], ("winner", "default"), strict=True):
-        assert line.startswith(f"{name} on the test set, after 2 rounds: ")
-        assert "accuracy 0." in line
+    """A newcomer's way: a file, a table, the winner's file, and both results on the test set at equal cost.
+
+    Two rounds of one pass and two of four are ten rounds of the default's one pass, and not four.
+    """
+    epochs = [f"agents.learners.{place}.epochs" for place in range(4)]
+    file = written(tmp_path, space={" ".join(epochs): {"grid": [1, 4]}}, scheduler="none", num_samples=1)
+    assert cli.main(["tune", file, *(f"--{path}=1" for path in epochs), "--compare"]) == 0
+    out = capsys.readouterr().out
+    spent = re.search(r"2 trials, 0 of them failed: 32 updates of agents on ([\d,]+) examples", out)[1]
+    _, winner, default = out[out.index("next: ") :].splitlines()
+    assert f"next: raycollab run {tmp_path}/sweep-001/winner.yaml\n" in out
+    assert winner.startswith("winner on the test set, after 2 rounds, 16 updates of agents on ")
+    assert default.startswith(f"default on the test set, after 10 rounds, 80 updates of agents on {spent} examples: ")
+    assert all("accuracy 0." in line for line in (winner, default))
 
 
 def test_relative_paths_mean_what_they_mean_to_the_user(tmp_path, ray_cluster, monkeypatch):

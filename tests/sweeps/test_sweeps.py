@@ -14,7 +14,7 @@ from raycollab import cli
 from raycollab.errors import ConfigError, ResourceError, RunFolderError
 from raycollab.experiment_file import read_experiment
 from raycollab.sweeps import Search, read_sweep, resume_search, search
-from raycollab.sweeps.report import _shares, draw_weights, table
+from raycollab.sweeps.report import cost, draw_weights, shares, table
 
 HELD = rc.data.Holdout(rc.data.Digits("train"), "test", 0.2)
 LOCAL = ("--scaling.pool=local", "--run.num_rounds=2", "--run.target=null", "--agents.learners.0.epochs=1")
@@ -138,18 +138,29 @@ def test_the_table():
     }
     spent = {"agent_updates": 16, "examples": 100}
     failed = {**row, **spent, "accuracy": None, "error": "QuorumError: none"}
-    lines = table([{**row, **spent}, failed], "accuracy").splitlines()
-    assert lines[1].split() == ["0.9000", "2", "1.5", "0.5", "Mean(weights=uniform)"]
+    lines = table([{**row, **spent}, failed], "accuracy", {"a": 0.25, "b": 0.75}).splitlines()
+    assert lines[0].split() == ["accuracy", "rounds", "updates", "examples", "seconds", "chain.2.beta", "chain.1"]
+    assert lines[1].split() == ["0.9000", "2", "16", "100", "1.5", "0.5", "Mean(weights=uniform)"]
     assert lines[2].endswith("QuorumError: none")
     assert lines[3] == "2 trials, 1 of them failed: 32 updates of agents on 200 examples, 3 s of trials"
+    assert lines[4] == "shares of the weight in the best one's last round: b 0.75, a 0.25"
+    many = {f"agent-{place}": 1 / 30 for place in range(30)}
+    assert table([{**row, **spent}], "accuracy", many).endswith("agent-19 0.0333 and 10 more")
+    assert len(table([{**row, **spent}], "accuracy", {}).splitlines()) == 3
+
+
+def test_what_rounds_cost():
+    """Passes count anew, and updates that did not arrive not at all."""
+    arrived = {"agent": "a", "failure": "", "examples": 30}
+    assert cost([arrived, arrived, {"agent": "b", "failure": "late"}]) == {"agent_updates": 2, "examples": 60}
 
 
 def test_weights_are_drawn(tmp_path):
     """Shares of what arrived: 1 and 3 of 4; a failed agent has none, and neither has a round without weight."""
     rows = [{"agent": name, "weight": weight, "failure": ""} for name, weight in (("a", 1.0), ("b", 3.0))]
     failed = {"agent": "c", "weight": 0.0, "failure": "late"}
-    assert _shares([*rows, failed]) == {"a": 0.25, "b": 0.75}
-    assert _shares([failed]) == {}
+    assert shares([*rows, failed]) == {"a": 0.25, "b": 0.75}
+    assert shares([failed]) == {}
     rounds = [{"round": 1, "agent_rows": rows}, {"round": 2, "agent_rows": [failed]}]
     draw_weights(rounds, tmp_path / "weights.png")
     assert (tmp_path / "weights.png").read_bytes().startswith(b"\x89PNG")
@@ -174,7 +185,8 @@ def test_a_sweep_on_ray(tmp_path, ray_cluster):
     again = resume_search(sweep.path)
     assert again.rows == sweep.rows
     winner, default = sweep.compare()
-    assert default.num_rounds * 8 >= sum(row["agent_updates"] for row in sweep.rows)
+    assert cost(default.agents)["examples"] >= sum(row["examples"] for row in sweep.rows)
+    assert sum(sweep.shares.values()) == pytest.approx(1)
     assert winner.metrics["accuracy"] > 0.3
     lost = settings(space={"chain.2.beta": {"choice": [0.0]}, "failure.max_norm": {"grid": [1e-9, 1e8]}}, num_samples=1)
     rows = search(base, lost).rows
@@ -182,7 +194,7 @@ def test_a_sweep_on_ray(tmp_path, ray_cluster):
     assert "QuorumError" in rows[1]["error"]
     actors = replace(base, scaling=rc.ScalingConfig(agents_per_host=4, cpus_per_host=0.5))
     assert search(actors, settings(num_samples=1)).rows[0]["error"] == ""
-    with pytest.raises(ResourceError, match=r"ask for 4000 CPU"):
+    with pytest.raises(ResourceError, match=r"ask for 4000 CPU; the cluster has 8 CPU, 0 GPU on 1 node"):
         search(replace(base, scaling=rc.ScalingConfig(agents_per_host=4, cpus_per_host=2000)), settings())
 
 
