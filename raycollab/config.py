@@ -64,8 +64,8 @@ class RunConfig(Settings):
             pair by pair: fixed for the experiment, so that results do not depend on the number of hosts. None makes
             blocks of ScalingConfig.agents_at_once agents, or of single ones.
         start: Run folder, or model/ folder, whose model the run begins from: what has the same name and shape is taken
-            over, the rest is fresh; agents of a run folder also go on with what they had for themselves. None begins
-            from fresh weights.
+            over, also into layers that have adapters now, and the rest is fresh; agents of a run folder also go on with
+            what they had for themselves. None begins from fresh weights.
         max_harm: How far an agent's own score, by the task's primary metric on its validation rows, may fall below its
             best so far; None does not look.
         on_harm: What is done for an agent that falls further: "stop" ends the run, "reweigh" doubles its weight until

@@ -20,6 +20,7 @@ DELTA = "delta"
 PARAMS = "params"
 BUFFERS = "buffers"
 ADAPTER = "raycollab_adapter"  # in the names of adapters' parameters alone: LAYER.lora_A.raycollab_adapter.weight
+BASE = "base_layer"  # what peft calls the layer inside an adapted one: LAYER.base_layer.weight
 
 
 @dataclass(frozen=True)

@@ -58,9 +58,9 @@ def run_stages(
 ) -> StagesResult:
     """Run experiments one after another, each from the model that the one before saved.
 
-    What has the same name and shape is taken over and the rest is fresh; a note of the stage's first round says which.
-    Agents of the same name begin from what they had for themselves, where names and shapes are equal. A stage with a
-    RunConfig.start of its own begins from that.
+    What has the same name and shape is taken over, also into layers that have adapters now, and the rest is fresh; a
+    note of the stage's first round says which. Agents of the same name begin from what they had for themselves, where
+    names and shapes are equal. A stage with a RunConfig.start of its own begins from that.
 
     Args:
         stages: By name, in order; the first one's RunConfig.dir and name are those of the folder of all, in which each

