@@ -28,14 +28,6 @@ def test_texts_that_cannot_be_used_are_left_out_and_counted(tmp_path):
         replace(source, path=turns(tmp_path, text=["", None, "", "X"])).read()
 
 
-def test_skipped_texts_count_with_the_first_window(tmp_path):
-    """So that they count once where windows are dealt out."""
-    source = ParquetText(turns(tmp_path, text=["abc", "", "efg", "hij"]), LETTERS, context=2, bad_rows="skip")
-    parts = [part.open() for part in source.split(rc.IID(3))]
-    assert sorted(len(part.skipped) for part in parts) == [0, 0, 1]
-    assert sum(len(part.columns["tokens"]) for part in parts) == len(source.read()["tokens"])
-
-
 def test_a_tokenizer_that_is_not_there_is_no_fault_of_a_text(tmp_path):
     source = ParquetText(turns(tmp_path), rc.data.PretrainedTokenizer("no-such"), context=2, bad_rows="skip")
     with pytest.raises(DataError, match=r"^PretrainedTokenizer.path='no-such'"):

@@ -208,7 +208,7 @@ def test_rows_without_text_can_be_skipped(tmp_path, bad, what):
     assert [len(part.open().skipped) for part in skipping.split(Explicit(((1, 2), (0, 3), (4,))))] == [0, 1, 0]
     ann, bob = skipping.split(ByColumn("speaker", ("ann", "bob")))
     assert ann.open().skipped == ()
-    with pytest.raises(DataError, match=r"speaker=bob: 0 tokens without 1 rows that cannot be used, such as .*row 1"):
+    with pytest.raises(DataError, match=r"speaker=bob: 0 tokens, .*; 1 documents are skipped: .*row 1"):
         bob.read()
 
 
