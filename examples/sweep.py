@@ -1,4 +1,4 @@
-"""A sweep: which rule, which server momentum, how many local epochs? Scored on validation data, then tested once."""
+"""A sweep: which rule, which server rate, how many local epochs? Scored on validation data, then tested once."""
 
 import argparse
 from dataclasses import replace
@@ -21,7 +21,7 @@ if __name__ == "__main__":
         rc.Search(
             space={
                 "chain.1": {"choice": [rc.Mean(), rc.Mean("uniform"), rc.Median()]},
-                "chain.2.beta": {"uniform": [0.0, 0.95]},
+                "chain.2.lr": {"loguniform": [0.3, 2.0]},
                 "agents.learners.0.epochs": {"choice": [1, 2, 4]},
             },
             validation=validation,

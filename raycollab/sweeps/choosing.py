@@ -12,6 +12,7 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, PopulationBasedTra
 from ray.tune.search.basic_variant import BasicVariantGenerator
 
 from raycollab.overrides import standing
+from raycollab.sweeps.population import lasting
 from raycollab.sweeps.settings import POPULATIONS, Search, ends, paths
 
 
@@ -43,7 +44,7 @@ def scheduler(settings: Search, num_rounds: int) -> TrialScheduler:
         grace = min(settings.grace, num_rounds)
         return ASHAScheduler(time_attr="round", max_t=num_rounds, grace_period=grace, reduction_factor=2)
     if settings.scheduler == "pbt":
-        return PopulationBasedTraining(
+        return lasting(PopulationBasedTraining)(
             time_attr="round",
             perturbation_interval=settings.grace,
             hyperparam_mutations=_changes(settings),
@@ -51,7 +52,7 @@ def scheduler(settings: Search, num_rounds: int) -> TrialScheduler:
             synch=True,
         )
     if settings.scheduler == "pb2":
-        return import_module("ray.tune.schedulers.pb2").PB2(
+        return lasting(import_module("ray.tune.schedulers.pb2").PB2)(
             time_attr="round",
             perturbation_interval=settings.grace,
             hyperparam_bounds={path: list(*values.values()) for path, values in settings.space.items()},

@@ -184,6 +184,17 @@ def test_a_trial_whose_own_process_dies_fails_alone(tmp_path, ray_cluster):
     assert 1 <= failed["rounds"] < 20
 
 
+@pytest.mark.parametrize("kind", ["pbt", "pb2"])
+def test_a_population_goes_on_without_a_trial_that_failed(kind, tmp_path, ray_cluster):
+    """The others would wait for it, to be compared."""
+    base = experiment(f"--run.dir={tmp_path}", "--run.num_rounds=20")
+    with one_is_killed("ray::ImplicitFunc", tmp_path) as killed:
+        rows = search(base, settings(space=RATES, scheduler=kind, grace=4, num_samples=3)).rows
+    assert killed
+    assert [row["rounds"] for row in rows if not row["error"]] == [20, 20]
+    assert [row["rounds"] < 20 for row in rows if row["error"]] == [True]
+
+
 def test_no_more_trials_at_once_than_fit(tmp_path, ray_cluster):
     """Each takes all eight cores of the cluster, so that one process is enough for three of them, one after another."""
     whole = rc.ScalingConfig(pool="local", threads_per_host=8)
