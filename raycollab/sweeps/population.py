@@ -6,6 +6,24 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import PopulationBasedTraining
 
 
+class _Alive:
+    """A controller of Tune's for which trials that have failed or ended are not alive.
+
+    Args:
+        controller: Tune's own, which takes those that have failed for alive.
+    """
+
+    def __init__(self, controller: Any):
+        self._controller = controller
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._controller, name)
+
+    def get_live_trials(self) -> list[Trial]:
+        """Those that go on."""
+        return [trial for trial in self._controller.get_trials() if not trial.is_finished()]
+
+
 def lasting(kind: type[PopulationBasedTraining]) -> type[PopulationBasedTraining]:
     """A scheduler of this kind that goes on without trials that fail or end while others wait for them.
 
@@ -13,9 +31,12 @@ def lasting(kind: type[PopulationBasedTraining]) -> type[PopulationBasedTraining
     """
 
     class Population(kind):  # type: ignore[misc, valid-type]
+        def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+            return super().on_trial_result(_Alive(tune_controller), trial, result)
+
         def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
             found = super().choose_trial_to_run(tune_controller)
-            alive = tune_controller.get_live_trials()
+            alive = _Alive(tune_controller).get_live_trials()
             if found is not None or not alive or any(trial.status != Trial.PAUSED for trial in alive):
                 return found
             last = alive[-1]
