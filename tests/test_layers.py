@@ -145,6 +145,7 @@ RAY = {
     "raycollab.runtime.ray_work",
     "raycollab.runtime.reaching",
     "raycollab.sweeps.choosing",
+    "raycollab.sweeps.population",
     "raycollab.sweeps.room",
     "raycollab.sweeps.sweep",
     "raycollab.sweeps.trial",

@@ -35,6 +35,7 @@ class Bucketing(Wrapper):
     size: int = 2
 
     partial = Stack
+    weighs = False  # the rule weighs buckets
     formula = "rule(mean of each of ceil(k / size) random buckets)"
 
     def __post_init__(self) -> None:

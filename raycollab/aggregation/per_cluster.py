@@ -45,6 +45,7 @@ class PerCluster(Wrapper):
 
     partial = Product
     several = True
+    weighs = False  # each model by the weights of its own agents
     formula = "w_j += rule(delta_i of the agents i that chose j)"
 
     def __post_init__(self) -> None:

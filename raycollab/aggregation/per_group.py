@@ -64,8 +64,8 @@ class PerGroup(Aggregator):
 
     @property
     def weighs(self) -> bool:  # type: ignore[override]
-        """Whether all rules do."""
-        return all(rule.weighs for rule in self.rules.values())
+        """Whether all rules do, of whole vectors."""
+        return all(rule.weighs and rule.partial is not Product for rule in self.rules.values())
 
     @property
     def inner(self) -> tuple[Aggregator, ...]:

@@ -159,6 +159,10 @@ class TreeSum(Sum):
         """The sum but for its factor."""
         return sum_of(self._terms)
 
+    def own(self) -> Sum:
+        """The same sum in new memory."""
+        return super().own() if "vector" in vars(self) else Sum(self.weight, sum_of(self._terms), self.times)
+
 
 def terms_of(terms: Terms) -> Terms:
     """The same with the terms of sums that nobody has worked out yet in their places."""

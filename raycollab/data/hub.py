@@ -13,6 +13,7 @@ CONVERTED = "refs/convert/parquet"  # where the Hub keeps what it makes of any d
 DEFAULT = "default"  # what the Hub calls the one subset of a data set that has no others
 _NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _FORMS = ("{}/*.parquet", "{}-[0-9]*-of-*.parquet", "{}.parquet")  # a folder a split, numbered files, or one file
+_OF = re.compile(r"-of-(\d+)\.parquet$")
 _MAX_LISTED = 10
 
 
@@ -46,8 +47,8 @@ def split_files(name: str, *, subset: str, part: str, revision: str, download: b
                 reason = reason if local else " ".join(str(error).split())
                 continue
             there = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.parquet"))
-            found = [file for file in there if any(fnmatchcase(file, pattern) for pattern in patterns)]
-            if found:
+            found = next(filter(None, ([f for f in there if fnmatchcase(f, pattern)] for pattern in patterns)), [])
+            if found and not (reason := _missing(found)):
                 return [str(folder / file) for file in found]
             others.update(there)
     what = f"Parquet files of subset={subset!r}, part={part!r}"
@@ -55,6 +56,12 @@ def split_files(name: str, *, subset: str, part: str, revision: str, download: b
         raise DataError(f"no {what} had from the Hub: {reason or 'it has none'}{_listed(others)}; name others")
     remedy = "set download=True where the Hub can be reached, or name others"
     raise DataError(f"no {what} in this machine's cache of the Hub{_listed(others)}: {remedy}")
+
+
+def _missing(files: list[str]) -> str:
+    """What is wrong with files that are numbered, as NAME-00000-of-00002.parquet, if some are not there."""
+    numbered = _OF.search(files[0])
+    return f"{len(files)} of {int(numbered[1])} files" if numbered and int(numbered[1]) != len(files) else ""
 
 
 def _snapshot(name: str, revision: str, patterns: list[str], local: bool) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from raycollab.data.base import Opened, Source
-from raycollab.errors import RowError
+from raycollab.errors import DataError, RowError
 
 
 @contextmanager
@@ -21,4 +21,8 @@ def rows_named(source: Source, opened: Opened) -> Iterator[None]:
         yield
     except RowError as error:
         number = int(opened.numbers(None)[error.row])
-        raise error.at(*source.origin(number)) from error
+        try:
+            place = source.origin(number)
+        except DataError:  # the files are no more what they were; the row is still what is wrong
+            raise error from None
+        raise error.at(*place) from error

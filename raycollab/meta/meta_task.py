@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from raycollab.data import Shard
-from raycollab.labels import Labels, labels_of
+from raycollab.labels import NO_LABELS, Labels, labels_of
 from raycollab.meta.base import MetaLearner
 from raycollab.meta.episodes import Episodes
 from raycollab.meta.evaluation import HALF, OverEpisodes, Scorer, drawn
@@ -17,6 +17,8 @@ from raycollab.spec import ParamSpec
 from raycollab.task import Fingerprint
 from raycollab.tasks.wrapper import TaskWrapper
 from raycollab.types import Batch
+
+_MOST_CLASSES = 4096  # that are counted one by one
 
 
 @dataclass(frozen=True)
@@ -60,11 +62,15 @@ class MetaTask(TaskWrapper):
         return self.task.coverage(columns) if label is None else f"{len(columns[label].unique())} classes"
 
     def count_labels(self, columns: Mapping[str, Tensor]) -> Labels:
-        """How many examples there are of each class, where episodes name their own; else what the task says."""
+        """How many examples there are of each class, where episodes name their own; else what the task says.
+
+        Nothing of classes whose numbers are large, such as those of people: no row of counts would show them.
+        """
         label = self._label(columns)
         if label is None or not len(columns[label]):
             return self.task.count_labels(columns)
-        return labels_of(columns[label], int(columns[label].max()) + 1)
+        most = int(columns[label].max()) + 1
+        return labels_of(columns[label], most) if most <= _MOST_CLASSES else NO_LABELS
 
     def fingerprint(self, spec: ParamSpec) -> Fingerprint:
         """The task's loss after adaptation, and what evaluations report."""

@@ -117,6 +117,19 @@ class SecureSum(Wrapper):
         """As the rule does."""
         self.rule.check_agents(names, arriving)
 
+    @property
+    def weighs(self) -> bool:  # type: ignore[override]
+        """Where weights say nothing that masks hide."""
+        return self.rule.weighs and self._tells_weights
+
+    def weighed(self, update: Update) -> Update:
+        """As the rule does, unless that is by what only the sum may tell."""
+        return self.rule.weighed(update) if self._tells_weights else update
+
+    @property
+    def _tells_weights(self) -> bool:
+        return self.rule.largest_weight(1) is not None
+
     def check(self, total: Partial) -> None:
         """As the rule does, of the opened sum."""
         self.rule.check(_opened(total))

@@ -91,7 +91,7 @@ class Sweep:
         return winner, self._as_costly(experiment, address)
 
     def _as_costly(self, experiment: Experiment, address: str | None) -> Result:
-        """Train on no fewer examples than all trials: a round, and on from there to as many as that shows to be needed.
+        """Train on no fewer examples than all trials: a round, and on from there to as many as those so far say.
 
         A run that ends before, as its agents' privacy is spent, is left as it ended.
         """
@@ -99,7 +99,7 @@ class Sweep:
         run = replace(experiment.run, dir=self.path, name="default", num_rounds=1, target=None, patience=None)
         result = run_experiment(replace(experiment, run=run), address=address)
         while (done := cost(result.agents)[EXAMPLES]) < examples and result.num_rounds == rounds:
-            rounds = -(-examples * rounds // done) if done else rounds + 1
+            rounds = min(-(-examples * rounds // max(done, 1)), 2 * rounds)  # one may have been a small one
             longer = replace(experiment, run=replace(run, num_rounds=rounds))
             result = run_experiment(longer, address=address, resume=result.path)
         return result
