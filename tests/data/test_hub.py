@@ -225,3 +225,11 @@ def test_a_damaged_file(cache):
     cache({"default/train/0000.parquet": b"PAR1junk"})
     with pytest.raises(DataError, match=r"0000.parquet: cannot be read as a data set of Hugging Face: .* cache of the"):
         pets().read()
+
+
+def test_a_split_that_was_cut_off(cache):
+    cache({"data/train-00000-of-00002.parquet": parquet(0)}, revision="main")
+    with pytest.raises(
+        DataError, match=r"cache of the Hub, which has: data/train-00000-of-00002.parquet: set download"
+    ):
+        pets().read()

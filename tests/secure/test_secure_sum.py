@@ -123,6 +123,22 @@ def test_the_limit_of_weights_is_that_of_the_rule():
     assert rc.SecureSum(rc.Mean(), max_weight=7.0)._max_weight(told) == 7.0
 
 
+@pytest.mark.parametrize(
+    ("settings", "weight", "told"),
+    [
+        ({"weights": "uniform"}, 1.0, True),
+        ({"by_agent": {"a": 0.5}}, 0.5, True),
+        ({"scalar": "loss"}, 20.0, False),  # a loss is for nobody to see, not as a weight either
+        ({"weights": "tokens"}, 20.0, False),
+    ],
+)
+def test_weights_are_told_where_masks_do_not_hide_them(settings, weight, told):
+    rule = rc.SecureSum(rc.Mean(**settings), max_weight=1e6)
+    update = rc.Update("a", 20.0, {}, {"loss": 0.7, "counted": 90.0})
+    assert rule.weighed(update).weight == weight
+    assert rule.weighs is told
+
+
 def test_its_sums_are_no_weighted_sums():
     """So neither slices nor attacks take them for something to be looked at."""
     assert rc.SecureSum(rc.Mean()).partial is not WeightedSum
