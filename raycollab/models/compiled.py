@@ -15,7 +15,7 @@ class Compiled(Wrapper):
     """Another model, compiled by torch.compile when it first runs; names of parameters stay the net's own.
 
     Each host compiles for itself, half a minute and more for a large net, and needs a C++ compiler on a CPU. The last
-    bits of what comes out may differ from those of the net itself.
+    bits of what comes out may differ from those of the net itself, and dropout draws other features.
 
     Args:
         net: The net itself.

@@ -103,11 +103,13 @@ RUNS = [
 
 
 @pytest.mark.parametrize(("net", "tolerance", "dtype"), RUNS, ids=repr)
-def test_a_run_ends_with_the_plain_nets_model(net, tolerance, dtype, plain, tmp_path):
+def test_a_run_ends_with_the_plain_nets_model(net, tolerance, dtype, plain, tmp_path, monkeypatch):
     """The same names and shapes, and values to a tolerance: checkpoints compute the same bits; bfloat16 rounds weights.
 
     Twelve steps of at most a few hundredths each are rounded to 8 bits of weights of up to 1: within a fiftieth.
     """
+    if getattr(net, "backend", "") == "inductor":
+        monkeypatch.setattr("torch._inductor.config.fallback_random", True)  # of itself it drops other features
     result, saved = trained(net, tmp_path)
     like, weights = plain
     assert {name: each.shape for name, each in saved.items()} == {name: each.shape for name, each in weights.items()}
