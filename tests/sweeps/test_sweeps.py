@@ -198,15 +198,11 @@ def test_a_sweep_on_ray(tmp_path, ray_cluster):
         search(replace(base, scaling=rc.ScalingConfig(agents_per_host=4, cpus_per_host=2000)), settings())
 
 
-@pytest.mark.ray
-def test_killed_and_resumed(tmp_path, ray_cluster):
-    """kill -9 once the first trial has ended: the sweep is finished, and what had ended is not run again."""
-    space = {"run.seed": {"grid": [1, 2, 3]}}
-    file = written(tmp_path, space=space, scheduler="none", num_samples=1, max_concurrent=1)
+def killed_in_its_second_trial(file, folder, address):
+    """Run a sweep by the command, four rounds a trial, and kill -9 that process once a second trial has begun."""
     code = "import sys; from raycollab.cli import main; main(sys.argv[1:])"
-    command = [sys.executable, "-c", code, "tune", file, "--address", ray_cluster, "--run.num_rounds=4"]
+    command = [sys.executable, "-c", code, "tune", file, "--address", address, "--run.num_rounds=4"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    folder = tmp_path / "sweep-001"
     try:
         deadline = time.monotonic() + 120
         while sum(len(each.read_text().splitlines()) for each in folder.glob("*/result.json")) < 5:
@@ -216,6 +212,15 @@ def test_killed_and_resumed(tmp_path, ray_cluster):
     finally:
         process.kill()
         process.wait()
+
+
+@pytest.mark.ray
+def test_killed_and_resumed(tmp_path, ray_cluster):
+    """kill -9 once the first trial has ended: the sweep is finished, and what had ended is not run again."""
+    space = {"run.seed": {"grid": [1, 2, 3]}}
+    file = written(tmp_path, space=space, scheduler="none", num_samples=1, max_concurrent=1)
+    folder = tmp_path / "sweep-001"
+    killed_in_its_second_trial(file, folder, ray_cluster)
     ended = [each for each in folder.glob("*/result.json") if len(each.read_text().splitlines()) == 4]
     before = {each: each.read_bytes() for each in ended}
     sweep = resume_search(str(folder))
