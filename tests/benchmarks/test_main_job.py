@@ -16,4 +16,4 @@ def test_a_tiny_run_prints_one_line_of_json():
     line = json.loads(done.stdout)
     assert line["rounds_by_seed"] == {"0": 1}
     assert line["peak_pss_mb"] > 50
-    assert 0 < line["seconds_until_agents_are_ready"] < line["seconds_to_report"]
+    assert 0 <= line["seconds_until_agents_are_ready"] < line["seconds_to_report"]

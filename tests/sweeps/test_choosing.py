@@ -2,6 +2,7 @@ import json
 from functools import partial
 
 import pytest
+from ray.tune.schedulers.pb2 import PB2
 
 import raycollab as rc
 from raycollab.errors import ConfigError
@@ -59,7 +60,7 @@ def test_a_gaussian_process_chooses_within_the_ranges():
     """It is told the ranges as they are; randint leaves out its end, which is the last whole number below."""
     space = {path: values for path, values in SPACE.items() if path != "chain.1"}
     found = scheduler(settings(space=space, scheduler="pb2", grace=3), 4)
-    assert type(found).__name__ == "PB2"
+    assert isinstance(found, PB2)
     assert (found._time_attr, found._perturbation_interval, found._synch) == ("round", 3, True)
     assert found._hyperparam_bounds == {"chain.2.beta": [0.1, 0.9], "agents.learners.0.epochs": [1, 4]}
     drawn = {"chain.2.beta": 0.9000001, "agents.learners.0.epochs": 4}
