@@ -52,6 +52,15 @@ class HostActor:
         """See Host.run; the round's vectors arrive, and the result leaves, as arrays."""
         return self._host.run(vectors, round, share, present, slices)
 
+    def begin(self, ticket: Any, vectors: Any, round: Any, share: Any, present: Any) -> None:
+        """See PackedHost.begin."""
+        self._host.begin(ticket, vectors, round, share, present)
+
+    @ray.method(concurrency_group="sending")
+    def send(self, ticket: Any, round: Any, slices: Any) -> Any:
+        """See PackedHost.send; goes on while the next share is begun."""
+        return self._host.send(ticket, round, slices)
+
     def answer(self, messages: Any) -> Any:
         """See Host.answer."""
         return self._host.answer(messages)

@@ -9,7 +9,7 @@ from typing import Any, cast
 from torch import Tensor
 
 from raycollab.agent import Agent
-from raycollab.aggregation import Node, PairwiseSum, Partial, add_up
+from raycollab.aggregation import Node, PairwiseSum, Partial, Stack, WeightedSum, add_up
 from raycollab.checkpoint import load_state, save_state
 from raycollab.determinism import fixed_threads, seeded
 from raycollab.errors import UpdateError
@@ -23,7 +23,8 @@ from raycollab.runtime.layout import Block
 from raycollab.runtime.live_agent import LiveAgent
 from raycollab.runtime.session import Session, build_model
 from raycollab.runtime.sharing import Share, ShareResult
-from raycollab.runtime.sides import Sides, failure_of, on_cpu
+from raycollab.runtime.sides import Sides, failure_of
+from raycollab.runtime.way_out import WayOut
 from raycollab.storage import Storage
 from raycollab.task import Task
 from raycollab.types import AgentCard, AgentReport, Assignment, Failure, OwnScores, Round
@@ -51,6 +52,7 @@ class Host:
         self._copies: dict[tuple[FlatModel, int], Stacked] = {}
         self._agents: dict[str, LiveAgent] = {}
         self._sides = Sides(session)
+        self._way_out = WayOut(device)
         self._refused: dict[str, Failure] = {}  # those that could not be opened
         self._guests: list[str] = []  # opened since, those of longest ago first
         self._stopped = (0, 0, 0)
@@ -134,6 +136,12 @@ class Host:
             stop: Asked at every batch, as is `self.stop`.
         Returns: What they send as few sums; or block by block if a codec is to change it on its way.
         """
+        return self.begin(round, share, present, stop)()
+
+    def begin(
+        self, round: Round, share: Share, present: Sequence[int], stop: Callable[[], bool] = lambda: False
+    ) -> Callable[[], ShareResult]:
+        """The same, but returns as soon as all is computed: what it returns waits, in any thread, for it on the CPU."""
         started = time.perf_counter()
         self._overdue = stop
         self._form, round = round.form, self._arrived(round)
@@ -147,11 +155,18 @@ class Host:
                 if self._session.upload is None:
                     total.put(block.index, partial)
                 else:
-                    nodes.append(Node(0, block.index, partial))
+                    nodes.append(self._way_out.begin(Node(0, block.index, partial)))
         self._see_off()
-        nodes = [Node(node.level, node.index, on_cpu(node.partial)) for node in (*nodes, *total.nodes())]
+        left = tuple(self._way_out.begin([*nodes, *total.nodes()]))
+        arrival = self._way_out.arrival()
         made_in = (round.index, round.attempt, round.base_version)
-        return ShareResult(tuple(nodes), tuple(reports), tuple(failures), made_in, time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+
+        def arrived() -> ShareResult:
+            arrival()
+            return ShareResult(left, tuple(reports), tuple(failures), made_in, seconds)
+
+        return arrived
 
     def _arrived(self, round: Round) -> Round:
         """The round with its vectors where agents compute; they are copied there once for all that start from them."""
@@ -172,7 +187,16 @@ class Host:
                     failures.append(outcome)
                 else:
                     reports.append(outcome[1])
-                    yield outcome[0]
+                    yield self._where_it_is_added(outcome[0])
+
+    def _where_it_is_added(self, partial: Partial) -> Partial:
+        """What is averaged stays on the device, what is kept as it is leaves it meanwhile; the CPU adds all else."""
+        if isinstance(partial, WeightedSum):
+            return partial
+        leaving = self._way_out.begin(partial)
+        if not isinstance(partial, Stack):
+            self._way_out.arrival()()
+        return leaving
 
     def _groups(self, assignments: Sequence[Assignment]) -> list[list[Assignment]]:
         """The assignments in order, those that learn in the same steps together: what they are decides, never time."""
@@ -282,7 +306,7 @@ class Host:
         """Store what is held; rounds may go on meanwhile, as nothing remembered is ever written into."""
         held, self._held = self._held, {}
         for name, memory in held.items():
-            save_state(storage, name, on_cpu(memory))
+            save_state(storage, name, memory)
 
     def restore(self, storage: Storage, names: Sequence[str]) -> None:
         """Load what these agents stored."""

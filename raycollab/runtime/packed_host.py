@@ -1,6 +1,7 @@
 """What runs inside a HostActor: a host that rounds reach as arrays, on the device that Ray gave it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
@@ -9,13 +10,14 @@ import torch
 
 from raycollab.agent import Agent
 from raycollab.errors import ResourceError
+from raycollab.offer import Offer
 from raycollab.runtime.host import Host
 from raycollab.runtime.judge import Judge
 from raycollab.runtime.session import Session
-from raycollab.runtime.sharing import Share
+from raycollab.runtime.sharing import Share, ShareResult, Ticket
 from raycollab.runtime.slices import cut_up
 from raycollab.runtime.wire import pack_nodes, unpack
-from raycollab.types import Failure, OwnScores, Round
+from raycollab.types import AgentCard, Failure, OwnScores, Round
 
 
 class PackedHost:
@@ -26,13 +28,41 @@ class PackedHost:
         self._host = Host(session, agents, device)
         self._session, self._device = session, device
         self._judge: Judge | None = None  # made when it is first needed
-        self.open, self.stop, self.answer = self._host.open, self._host.stop, self._host.answer
+        self._leaving: dict[Ticket, Future[Callable[[], ShareResult]]] = {}  # what has begun and is not sent
+        self.stop, self.answer = self._host.stop, self._host.answer
         self.hold, self.write, self.restore = self._host.hold, self._host.write, self._host.restore
+
+    def open(self, offer: Offer, names: Collection[str] | None = None) -> list[AgentCard | Failure]:
+        """See Host.open."""
+        self._leaving = {}  # an earlier driver may have left some behind
+        return self._host.open(offer, names)
 
     def run(self, vectors: Any, round: Round, share: Share, present: Sequence[int], slices: int = 0) -> Any:
         """See Host.run; the round's vectors come apart from it, and so many slices of long vectors after the result."""
-        round = replace(round, vectors=unpack(vectors, self._broadcast))
-        result = self._host.run(round, share, present)
+        return self._packed(self._host.run(self._whole(round, vectors), share, present), round, slices)
+
+    def begin(self, ticket: Ticket, vectors: Any, round: Round, share: Share, present: Sequence[int]) -> None:
+        """The first half of `run`: what comes of it, if it is an error, too, is for who sends what has this ticket."""
+        begun = self._of(ticket)
+        try:
+            begun.set_result(self._host.begin(self._whole(round, vectors), share, present))
+        except BaseException as error:
+            begun.set_exception(error)
+
+    def send(self, ticket: Ticket, round: Round, slices: int = 0) -> Any:
+        """The second half, in another thread: waits for the first, and sends while the next share is begun."""
+        try:
+            return self._packed(self._of(ticket).result()(), round, slices)
+        finally:
+            self._leaving.pop(ticket, None)
+
+    def _of(self, ticket: Ticket) -> Future[Callable[[], ShareResult]]:
+        return self._leaving.setdefault(ticket, Future())
+
+    def _whole(self, round: Round, vectors: Any) -> Round:
+        return replace(round, vectors=unpack(vectors, self._broadcast))
+
+    def _packed(self, result: ShareResult, round: Round, slices: int) -> Any:
         nodes = pack_nodes(result.nodes, self._upload, round)
         if not slices:
             return replace(result, nodes=nodes)

@@ -67,7 +67,7 @@ class HostSpecs:
     def start_with(self, agents: Any, names: Sequence[str], host: int | None = None) -> ActorHandle:
         """Start an actor with the agents behind a reference, in a host's place or apart from all; returns at once."""
         options = self.placement.options(host, names[0])
-        groups = {"control": 1, "storage": 1}
+        groups = {"control": 1, "storage": 1, "sending": 1}
         actor = ray.remote(concurrency_groups=groups, max_restarts=0, **options)(HostActor)
         return actor.remote([self.session, agents], self.placement.gpus_per_host, list(names))
 

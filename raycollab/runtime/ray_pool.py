@@ -37,6 +37,9 @@ class RayPool(Pool):
         specs: How to start them.
         handles: The actors, already starting.
         policy: How long to wait, and what to do about actors that die.
+
+    Attributes:
+        sends_apart: Whether hosts send a share's sums while they work on the next: they do where they have GPUs.
     """
 
     def __init__(self, specs: HostSpecs, handles: Sequence[ActorHandle], policy: FailureConfig):
@@ -44,6 +47,7 @@ class RayPool(Pool):
         self._layout = specs.layout
         self._session = ray.get(specs.session)
         self._policy = policy
+        self.sends_apart = specs.placement.gpus_per_host > 0
         self._slices = Slices(count, policy.round_timeout_s) if (count := self._session.slices) else None
         self._newest: tuple[Any, Any, int] = (None, None, 0)  # vectors, a reference to them as broadcast, their size
         self._died_storing: dict[int, ActorHandle] = {}
@@ -105,8 +109,13 @@ class RayPool(Pool):
 
         def start(handle: ActorHandle, share: Share) -> Any:
             count = 0 if self._slices is None else self._slices.count
-            call = handle.run.options(name=f"round {round.index}", num_returns=count + 1)  # as dashboards show it
-            answers = call.remote(sent, told, share, present, count)
+            named = {"name": f"round {round.index}", "num_returns": count + 1}  # as dashboards show it
+            if self.sends_apart:
+                ticket = (round.index, round.attempt, round.base_version, share[0].index)
+                handle.begin.options(name=named["name"]).remote(ticket, sent, told, share, present)
+                answers = handle.send.options(**named).remote(ticket, told, count)
+            else:
+                answers = handle.run.options(**named).remote(sent, told, share, present, count)
             if not count:
                 return answers
             answer, *parts[share] = answers

@@ -15,6 +15,8 @@ _PIECES = 3  # of what a host has, where another one that is done could take som
 _SHORTEST_S = 0.05  # of a piece, which costs a call of some milliseconds
 _CROSSINGS = 10  # that a share should last: its sum crosses by itself
 Share = tuple[Block, ...]
+Ticket = tuple[int, int, int, int]
+"""A share that is worked on: round, attempt and version that it started from, and the index of its first block."""
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
-
 from raycollab.agent import Agent
-from raycollab.aggregation import AgentSide, Aggregator, Identity, Partial, WeightedSum
+from raycollab.aggregation import AgentSide, Aggregator, Identity, Partial
 from raycollab.errors import RaycollabError, UpdateError
 from raycollab.runtime.session import Session
-from raycollab.tree import map_leaves
 from raycollab.types import AgentReport, Failure, Round, Update
 
 
@@ -50,8 +47,7 @@ class Sides:
                 f"agent {report.agent!r} round {round.index}: the delta has norm {report.norm:.3g}, above "
                 f"FailureConfig.max_norm={most:g}; it is kept out of the sum"
             )
-        partial, report = self._side_of(report.agent).collect(update, report, round)
-        return (partial if isinstance(partial, WeightedSum) else on_cpu(partial)), report
+        return self._side_of(report.agent).collect(update, report, round)
 
     def _side_of(self, name: str) -> AgentSide:
         if name not in self._sides:
@@ -63,8 +59,3 @@ def failure_of(agent: str, error: Exception) -> Failure:
     """An error as data."""
     known = isinstance(error, RaycollabError)
     return Failure(agent, type(error).__name__, str(error) if known else f"{type(error).__name__}: {error}")
-
-
-def on_cpu(tree: Any) -> Any:
-    """A tree with all tensors on the CPU."""
-    return map_leaves(lambda leaf: leaf.cpu() if isinstance(leaf, Tensor) else leaf, tree)
