@@ -7,7 +7,7 @@ from raycollab.data.columns import LABEL, WEIGHT, Columns
 from raycollab.data.csv import CSV
 from raycollab.data.current import Current
 from raycollab.data.digits import Digits
-from raycollab.data.distortions import Blur, Distorted, Distortion, Noise, Rescale, Rotate
+from raycollab.data.distortions import Blur, Distorted, Distortion, Noise, Rescale, Rotate, Shift
 from raycollab.data.holdout import Holdout
 from raycollab.data.hugging_face import HuggingFace
 from raycollab.data.image_folder import ImageFolder
@@ -75,6 +75,7 @@ __all__ = [
     "Rescale",
     "Rotate",
     "Shard",
+    "Shift",
     "Source",
     "Streamed",
     "StreamedShard",

@@ -49,8 +49,7 @@ class Noise(Distortion):
         size = values[0].numel() if len(values) else 0
         drawn = np.empty((len(rows), size), np.float32)
         for place, row in enumerate(rows.tolist()):
-            generator = np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, 0, row]))
-            drawn[place] = generator.standard_normal(size, np.float32)
+            drawn[place] = _generator(seed, row).standard_normal(size, np.float32)
         return values + torch.from_numpy(drawn).reshape(values.shape).mul_(self.std)
 
 
@@ -91,6 +90,33 @@ class Rotate(Distortion):
         functional = import_module("torchvision.transforms.functional")
         turned: Tensor = functional.rotate(values, self.degrees, functional.InterpolationMode.BILINEAR)
         return turned
+
+
+@dataclass(frozen=True)
+class Shift(Distortion):
+    """Moves each image by whole pixels that are drawn for it: objects that nobody has put in the middle.
+
+    Args:
+        pixels: At most so many, up or down and left or right; what comes in at an edge is as the edge was.
+    """
+
+    pixels: int
+
+    def __post_init__(self) -> None:
+        require(self.pixels >= 0, "Shift.pixels", self.pixels, "must be >= 0 pixels")
+
+    def apply(self, values: Tensor, rows: np.ndarray, seed: int) -> Tensor:
+        """Move [n, channels, height, width], each by what is drawn for its row's number."""
+        _check_images("Shift", values)
+        moved = torch.empty_like(values)
+        for place, row in enumerate(rows.tolist()):
+            down, right = _generator(seed, row).integers(-self.pixels, self.pixels, 2, endpoint=True)
+            lines, points = (
+                torch.arange(size).sub(int(by)).clamp(0, size - 1)
+                for size, by in zip(values.shape[-2:], (down, right), strict=True)
+            )
+            moved[place] = values[place][:, lines][..., points]
+        return moved
 
 
 @dataclass(frozen=True)
@@ -171,6 +197,11 @@ class Distorted(Source):
         if isinstance(partition, ByColumn):
             return [replace(self, source=part) for part in self.source.split(partition)]
         return super().split(partition)
+
+
+def _generator(seed: int, row: int) -> np.random.Generator:
+    """What is drawn for a row, the same on every machine."""
+    return np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, 0, row]))
 
 
 def _blur_matrix(size: int, sigma: float) -> Tensor:

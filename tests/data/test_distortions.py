@@ -5,13 +5,13 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from raycollab.data import IID, Arrays, Blur, Digits, Distorted, Holdout, Noise, Rescale, Rotate
+from raycollab.data import IID, Arrays, Blur, Digits, Distorted, Holdout, Noise, Rescale, Rotate, Shift
 from raycollab.errors import ConfigError, DataError
 
 IMAGES = torch.rand(5, 2, 6, 7, generator=torch.Generator().manual_seed(0))
 ROWS = np.arange(5)
 NOISE = [[0.34208074, 0.97888905, 0.06076129], [-0.31782153, -0.08518458, -1.0563754]]  # recorded
-ALL = [Noise(0.3), Blur(0.8), Rotate(30), Rescale(2.0, -1.0)]
+ALL = [Noise(0.3), Blur(0.8), Rotate(30), Rescale(2.0, -1.0), Shift(2)]
 
 
 def test_blur_is_scipys():
@@ -25,6 +25,24 @@ def test_rotate_by_a_right_angle_and_rescale():
     square = IMAGES[..., :6]
     torch.testing.assert_close(Rotate(90).apply(square, ROWS, 0), square.rot90(1, (2, 3)))
     assert Rescale(2.0, 1.0).apply(torch.tensor([[1.0, 3.0]]), ROWS[:1], 0).tolist() == [[3.0, 7.0]]
+
+
+def test_shift_moves_each_image_by_its_own_pixels():
+    """Every place within reach comes about as often, and edges go on as they are."""
+    dot = torch.full((900, 1, 7, 9), -1.0)
+    dot[:, :, 3, 4] = 1.0
+    moved = Shift(1).apply(dot, np.arange(900), 4)
+    assert torch.equal(moved, Shift(1).apply(dot, np.arange(900), 4))
+    found, counts = moved.eq(1).nonzero()[:, 2:].unique(dim=0, return_counts=True)
+    assert found.tolist() == [[line, point] for line in (2, 3, 4) for point in (3, 4, 5)]
+    assert counts.sum() == 900
+    assert counts.min() > 60  # 100 expected: four standard errors
+    assert moved[:, :, [0, -1]].eq(-1).all()
+    ramp = torch.arange(5.0).expand(20, 1, 5, 5)
+    assert {tuple(row.tolist()) for row in Shift(1).apply(ramp, np.arange(20), 0)[:, 0, 0]} == {
+        (0, 0, 1, 2, 3), (0, 1, 2, 3, 4), (1, 2, 3, 4, 4),
+    }  # fmt: skip
+    assert torch.equal(Shift(0).apply(IMAGES, ROWS, 0), IMAGES)
 
 
 def test_noise_has_its_deviation_and_goes_by_row_and_seed():
@@ -71,6 +89,8 @@ def test_refusals():
         Noise(-1.0)
     with pytest.raises(ConfigError, match=r"Blur.sigma=0.0: must be > 0 pixels"):
         Blur(0.0)
+    with pytest.raises(ConfigError, match=r"Shift.pixels=-1: must be >= 0 pixels"):
+        Shift(-1)
     flat = Arrays({"x": torch.zeros(2, 3), "n": torch.zeros(2, dtype=torch.int64)})
     with pytest.raises(DataError, match="Blur: the column has shape"):
         Distorted(flat, (Blur(1.0),), "x").read()
