@@ -2,6 +2,7 @@
 
 import copy
 import json
+import warnings
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -12,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from raycollab.data import CSV, LABEL, Arrow, JSONLines, Parquet, Shard, Source, Table, presence_of, rows_named, without
+from raycollab.data import CSV, LABEL, Arrow, JSONLines, Parquet, Shard, Source, Table, presence_of, usable, without
 from raycollab.errors import ConfigError, DataError, ModelError, RunFolderError
 from raycollab.metrics import Statistics
 from raycollab.misfit import described, explained, input_names, inputs_of
@@ -140,18 +141,20 @@ class TrainedModel:
     def evaluate(self, source: Source, adapt: AdaptsAtTest | None = None) -> Statistics:
         """Statistics over a labelled source, with `adapt` as in `predict`.
 
+        Warns if rows are left out that cannot be used.
+
         Raises: DataError if the source does not fit the task.
         """
-        opened = source.open()
-        with rows_named(source, opened):
-            good = self.task.check(opened.columns, source.describe())
-        shard = Shard({name: column[good] for name, column in opened.columns.items()}, val_fraction=0.0, seed=0)
+        found = usable(source, self.task.check, source.describe())
+        for note in found.notes(source.describe()):
+            warnings.warn(note, stacklevel=2)
+        shard = Shard(found.columns, val_fraction=0.0, seed=0)
         batches = shard.batches("train", _BATCH, seed=None)
         if adapt is None:
             return self.task.evaluate(self.module, batches)
         with torch.no_grad():
-            found = [self.task.statistics(module, batch) for batch, module in self._over(batches, adapt)]
-        return sum(found, Statistics.empty())
+            each = [self.task.statistics(module, batch) for batch, module in self._over(batches, adapt)]
+        return sum(each, Statistics.empty())
 
     def _over(self, batches: Iterable[Batch], adapt: AdaptsAtTest | None) -> Iterable[tuple[Batch, nn.Module]]:
         """Each batch with the module for it."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from raycollab.data import Shard, rows_named
+from raycollab.data import Shard, usable
 from raycollab.deploy import TrainedModel, load_model, save_model
 from raycollab.errors import ConfigError, ModelError, RunFolderError
 from raycollab.models import Frozen, SubModel, Transformers, Wrapper, merged_adapters, save_adapters, without_adapters
@@ -176,10 +176,8 @@ def _rows(model: TrainedModel, source: Storage, trusted: tuple[str, ...], agent:
     test = own or from_plain(experiment["test"], trusted=trusted)
     if isinstance(test, dict):
         raise ConfigError(f"{source.uri}: its test set stood only in memory, and ONNX is compared on rows of it")
-    opened = test.open()
-    with rows_named(test, opened):
-        good = model.task.check(opened.columns, test.describe())
-    shard = Shard({name: column[good][:_ROWS] for name, column in opened.columns.items()}, val_fraction=0.0, seed=0)
+    found = usable(test, model.task.check, test.describe())
+    shard = Shard({name: column[:_ROWS] for name, column in found.columns.items()}, val_fraction=0.0, seed=0)
     batch = next(iter(shard.batches("train", _ROWS, seed=None)))
     if model.task.count(batch) < 3:
         raise ModelError(f"{source.uri}: ONNX is traced and compared on 3 rows at least, and the test set has fewer")

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from raycollab.config import Target
-from raycollab.data import Columns, Parquet, Shard, Source, Table, rows_named, table_within
+from raycollab.data import Columns, Parquet, Shard, Source, Table, table_within, usable
 from raycollab.errors import ConfigError, DataError, ModelError
 from raycollab.metrics import Statistics
 from raycollab.misfit import described, explained, inputs_of, remedy
@@ -37,18 +37,13 @@ class SharedSet:
         self._task = task
         self.where = where = f"{what}: {source.describe()}"
         try:
-            opened = source.open()
-            with rows_named(source, opened):
-                good = task.check(opened.columns, where)
+            found = usable(source, task.check, where)
         except DataError as error:
             message = str(error)
             named = message if message.startswith(what) else f"{what}: {message}"
             raise DataError(named) from error
-        kept = {name: column[good] for name, column in opened.columns.items()}
-        self._shard = Shard(kept, val_fraction=0.0, seed=0, device=device, name=where)
-        rejected, count = int((~good).sum()) + len(opened.skipped), len(good) + len(opened.skipped)
-        left_out = f"{what} is scored without {rejected:,} of its {count:,} rows, which cannot be used"
-        self.notes = [left_out] if rejected else []
+        self._shard = Shard(found.columns, val_fraction=0.0, seed=0, device=device, name=where)
+        self.notes = found.notes(what)
 
     def check_metrics(self, target: str | None, module: nn.Module, task: Task | None = None) -> None:
         """Score two rows, before any work is done; by another task for a module of another form.

@@ -71,7 +71,7 @@ class Validation:
         if test is not None:
             check_disjoint(self._opened, test, task)
         self._hosts = hosts
-        self._notes: list[str] = []
+        self._notes = list(self._opened.notes)
         self._seed = derive_seed(seed, "validation")
         self._batches: dict[tuple[int, int | None], list[Batch]] = {}
 

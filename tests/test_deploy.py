@@ -1,6 +1,6 @@
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -196,6 +196,15 @@ def test_evaluate():
     assert through().evaluate(data).compute()["accuracy"] == pytest.approx(5 / 6)
     with pytest.raises(DataError, match=r"south \(2 examples\): row 1 has label 5"):
         through().evaluate(Arrays({"features": torch.eye(2), "label": torch.tensor([0, 5])}, "south"))
+
+
+def test_evaluate_says_how_many_rows_it_leaves_out():
+    tolerant = replace(through(), task=replace(through().task, bad_rows="drop"))
+    data = Arrays({"features": torch.eye(2).repeat(2, 1), "label": torch.tensor([0, 1, 7, 1])}, "south")
+    with pytest.warns(
+        UserWarning, match=r"south \(4 examples\) is scored without 1 of its 4 rows, which cannot be used"
+    ):
+        assert tolerant.evaluate(data).compute()["accuracy"] == 1.0
 
 
 def table(path, **columns):

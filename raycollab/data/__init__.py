@@ -30,6 +30,7 @@ from raycollab.data.table import Table
 from raycollab.data.text import ParquetText, Text, TextSource
 from raycollab.data.tokenizers import Bytes, Characters, HashedWords, PretrainedTokenizer, Tokenizer
 from raycollab.data.torch_dataset import TorchDataset, Torchvision
+from raycollab.data.usable import Usable, usable
 
 __all__ = [
     "CSV",
@@ -85,11 +86,13 @@ __all__ = [
     "Tokenizer",
     "TorchDataset",
     "Torchvision",
+    "Usable",
     "beside",
     "presence_of",
     "read_columns",
     "rows_named",
     "stratified_split",
     "table_within",
+    "usable",
     "without",
 ]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from raycollab.data import WEIGHT, Columns, Opened, Shard, Source, Streamed, StreamedShard, rows_named
+from raycollab.data import WEIGHT, Columns, Shard, Source, Streamed, StreamedShard, usable
 from raycollab.errors import DataError
 from raycollab.quality.suspects import find_suspects
 from raycollab.settings import require
@@ -58,10 +58,8 @@ def open_shard(
     """
     if isinstance(source, Streamed):
         return _streamed(source, task, where, val_fraction, seed, device, quality)
-    opened = source.open()
-    with rows_named(source, opened):
-        columns, unusable = _checked(opened, task, where)
-    rejected = unusable + len(opened.skipped)
+    found = usable(source, task.check, where)
+    columns, rejected = found.columns, found.num_left_out
     notes = [f"{rejected:,} rejected"]
     if quality != "keep":
         columns, note = _without_suspects(columns, task, quality)
@@ -71,12 +69,6 @@ def open_shard(
     shard = Shard(columns, val_fraction=val_fraction, seed=seed, device=device, name=where)
     covered = task.coverage(columns)
     return OpenedShard(shard, ", ".join([_counted(shard), *notes, *([covered] if covered else [])]), rejected)
-
-
-def _checked(opened: Opened, task: Task, where: str) -> tuple[Columns, int]:
-    good = task.check(opened.columns, where)
-    rejected = int((~good).sum())
-    return ({name: column[good] for name, column in opened.columns.items()} if rejected else opened.columns), rejected
 
 
 def _without_suspects(columns: Columns, task: Task, quality: str) -> tuple[Columns, str]:

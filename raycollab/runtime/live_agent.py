@@ -111,7 +111,8 @@ class LiveAgent:
         examples, learner = self._shard.num_examples("train"), type(agent.learner).__name__
         agent.learner.check(examples)
         agent.learner.check_model(self.model.module)
-        summary = self._data.summary + (", with its private part of the last run" if self._handed else "")
+        handed = ["with its private part of the last run"] if self._handed else []
+        summary = ", ".join([self._data.summary, *(self._test.notes if self._test else ()), *handed])
         card = AgentCard(agent.name, examples, summary, learner, self._remembers)
         return self._signer.approved(card) if self._signer else card
 

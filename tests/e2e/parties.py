@@ -37,9 +37,9 @@ def agent(name, **more):
     return {"name": name, "shard": parquet(name), "learner": {"class_path": "SGD", "init_args": {"lr": 0.1}}, **more}
 
 
-def table(path, rows=30, label=None, value=None):
+def table(path, rows=30, label=None, value=None, seed=0):
     """Write a table of features and labels 0 to 2; row 7 gets this label or this value."""
-    features, labels = np.random.default_rng(0).normal(size=(rows, 4)).astype(np.float32), np.arange(rows) % 3
+    features, labels = np.random.default_rng(seed).normal(size=(rows, 4)).astype(np.float32), np.arange(rows) % 3
     labels[7:8] = labels[7:8] if label is None else label
     features[7:8, 0] = features[7:8, 0] if value is None else value
     pq.write_table(pa.table({"features": pa.array(list(features), pa.list_(pa.float32())), "label": labels}), path)

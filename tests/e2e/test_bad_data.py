@@ -99,6 +99,25 @@ def test_bad_rows_of_the_shared_set_are_counted(capsys):
     assert told in pq.read_table("runs/run-001/rounds.parquet")["notes"].to_pylist()[0]
 
 
+def test_bad_rows_of_an_agents_own_test_set_are_counted(capsys):
+    table("own.parquet", label=3)
+    own = parquet("own")
+    members = [agent(name, **({"test": own} if name == "south" else {})) for name in NAMES]
+    write(agents={"class_path": "Parties", "init_args": {"members": members}})
+    assert main(["run", "parties.yaml", LOCAL, "--task.bad_rows=drop"]) == 0
+    told = "its test set is scored without 1 of its 30 rows, which cannot be used"
+    assert " ".join(capsys.readouterr().out.split()).count(told) == 1
+
+
+def test_bad_rows_of_the_validation_set_are_counted():
+    write(chain=[{"class_path": "LearnedWeights", "init_args": {"validation": parquet("judged")}}])
+    table("judged.parquet", label=3, seed=1)
+    assert main(["run", "parties.yaml", LOCAL, "--task.bad_rows=drop"]) == 0
+    notes = pq.read_table("runs/run-001/rounds.parquet")["notes"].to_pylist()
+    told = "the validation set is scored without 1 of its 30 rows, which cannot be used"
+    assert [told in (note or "") for note in notes] == [True, *[False] * (len(notes) - 1)]
+
+
 @dataclass(frozen=True)
 class Poisoned(rc.SGD):
     """Sends NaN in every second round."""
