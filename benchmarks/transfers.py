@@ -2,10 +2,11 @@
 
     python -m benchmarks.transfers --rule Mean --out timeline.json
 
-W3's agents, 100 M parameters each, one after another on one host, a share each: first sent by the thread that takes
-their steps, then apart, as hosts do that have a GPU: device -> pinned memory -> Ray's object store. Prints one JSON
-line for each and draws their lanes; --out keeps the second one's spans for chrome://tracing or Perfetto, with every
-kernel and copy. `--device cpu --tiny` is to see that it works: there is no copy then, and little to overlap.
+W3's agents, 100 M parameters each, one after another on one host, a share each, and --steps each: first the host waits
+until a share is in the store before it begins the next, then it sends beside that, as hosts do that have a GPU: from
+the device to pinned memory to Ray's object store, at most two shares at a time. Prints one JSON line for each and draws
+their lanes; --out keeps the second one's spans for chrome://tracing or Perfetto, with every kernel and copy.
+`--device cpu --tiny` is to see that it works: there is no copy then, and little to overlap.
 """
 
 import argparse
@@ -39,6 +40,7 @@ Span = tuple[float, float]  # begin and end, in seconds
 RULES = {"Mean": rc.Mean(), "Median": rc.Median()}
 STEPS, SENDING, KERNELS, COPIES = "steps", "sending", "kernels", "copies"
 _ROUND = "round"  # in the profile
+_TIMEOUT_S = 600.0
 _WIDTH = 100  # characters of a lane
 
 
@@ -46,11 +48,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rule", choices=sorted(RULES), default="Mean")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
-    parser.add_argument("--tiny", action="store_true")
+    parser.add_argument("--steps", type=int, default=300, help="of an agent; enough to last about as long as sending")
+    parser.add_argument("--tiny", action="store_true", help="a small net")
     parser.add_argument("--out", type=Path, help="a file for the second one's spans")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, _cluster():
-        host = Prepared(arguments.rule, arguments.device, arguments.tiny, folder)
+        host = Prepared(arguments.rule, arguments.device, folder, steps=arguments.steps, tiny=arguments.tiny)
         for apart in (False, True):
             host.round(apart)  # memory is found, kernels are chosen
             lanes = host.round(apart)
@@ -63,8 +66,10 @@ def main() -> None:
 @contextmanager
 def _cluster() -> Any:
     ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
+    try:
+        yield
+    finally:
+        ray.shutdown()
 
 
 @dataclass
@@ -79,18 +84,20 @@ class Lanes:
     def on(self, lane: str) -> Any:
         """Note how long something takes."""
         start = time.perf_counter()
-        yield
-        self.spans.setdefault(lane, []).append((start - self.began, time.perf_counter() - self.began))
+        try:
+            yield
+        finally:
+            self.spans.setdefault(lane, []).append((start - self.began, time.perf_counter() - self.began))
 
     def add_device(self, events: Iterable[Any]) -> None:
-        """The kernels, and the copies to the CPU, of a profile; its clock is another, on which this round is marked."""
+        """The kernels, and the copies into pinned memory, of a profile on whose clock this round is marked."""
         events = list(events)
         first = next(event.time_range.start for event in events if event.name == _ROUND)
         for event in (each for each in events if each.device_type == DeviceType.CUDA and each.name != _ROUND):
-            copied = event.name.startswith("Memcpy")
-            if not copied or "DtoH" in event.name:
+            moved = event.name.startswith(("Memcpy", "Memset"))
+            if not moved or ("DtoH" in event.name and "Pinned" in event.name):
                 span = (event.time_range.start - first) / 1e6, (event.time_range.end - first) / 1e6
-                self.spans.setdefault(COPIES if copied else KERNELS, []).append(span)
+                self.spans.setdefault(COPIES if moved else KERNELS, []).append(span)
 
     def keep(self, path: Path) -> None:
         """Write the spans in Chrome's format."""
@@ -107,14 +114,17 @@ class Prepared:
 
     Args:
         rule: Name of a rule.
-        device: Where agents compute.
-        tiny: Whether it is to take no time.
-        folder: Of a run that does not begin.
+        device: Where agents compute: "cpu" or "cuda".
+        folder: Where a run would write its files.
+        steps: Of an agent.
+        tiny: With a small net.
     """
 
-    def __init__(self, rule: str, device: str, tiny: bool, folder: str):
+    def __init__(self, rule: str, device: str, folder: str, *, steps: int, tiny: bool):
         workload = WORKLOADS["W3"].tiny() if tiny else WORKLOADS["W3"]
-        made = replace(made_of(workload, tiny, "local", 1, folder), chain=(RULES[rule],)).resolved()
+        made = made_of(workload, tiny, "local", 1, folder)
+        learner = replace(made.agents.learner, steps=steps)
+        made = replace(made, chain=(RULES[rule],), agents=replace(made.agents, learner=learner)).resolved()
         model = build_model(made.task, made.exchange, made.run.seed)
         offer = Offer(made.task.fingerprint(model.spec), model.spec)
         where = "cuda:0" if device == "cuda" else device
@@ -136,17 +146,18 @@ class Prepared:
         with profile(activities=kinds) as profiled, ThreadPoolExecutor(1) as sender, record_function(_ROUND):
             lanes, sent = Lanes(), []
 
-            def send(ticket: tuple[int, int, int, int]) -> Any:
+            def send(ticket: str) -> Any:
                 with lanes.on(SENDING):
-                    return ray.put(self._host.send(ticket, told))
+                    return ray.put(self._host.send(ticket, 0, _TIMEOUT_S))
 
             for at, share in enumerate(shares):
-                ticket = (1, 0, 0, at)
                 with lanes.on(STEPS):
-                    self._host.begin(ticket, self._sent, told, share, present)
-                sent.append(sender.submit(send, ticket))
+                    self._host.begin(str(at), self._sent, told, share, present)
+                sent.append(sender.submit(send, str(at)))
                 if not apart:
                     sent[-1].result()
+                elif at:
+                    sent[-2].result()  # two shares at a time
             kept = [each.result() for each in sent]
             lanes.seconds = time.perf_counter() - lanes.began
         del kept
@@ -172,9 +183,8 @@ class Prepared:
 
 def overlap(spans: Sequence[Span], others: Sequence[Span]) -> float | None:
     """The share of the spans' time during which one of the others was on; None of no time."""
-    whole, both = _merged(spans), 0.0
-    for start, end in whole:
-        both += sum(max(0.0, min(end, other[1]) - max(start, other[0])) for other in _merged(others))
+    whole, beside = _merged(spans), _merged(others)
+    both = sum(max(0.0, min(end, last) - max(start, first)) for start, end in whole for first, last in beside)
     length = _length(whole)
     return round(both / length, 3) if length else None
 

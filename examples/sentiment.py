@@ -24,8 +24,8 @@ def reviews(split: str) -> rc.data.Parquet:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=int, default=36)
-    parser.add_argument("--steps", type=int, default=12, help="of each party in a round")
+    parser.add_argument("--rounds", type=int, default=216)
+    parser.add_argument("--steps", type=int, default=2, help="of each party in a round")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--pooled", action="store_true", help="one party that holds everything")
     parser.add_argument("--split", choices=("test", "validation"), default="test", help="official rows to score on")
@@ -35,7 +35,7 @@ def main() -> None:
     rounds, seed, parties = arguments.rounds, arguments.seed, 1 if arguments.pooled else 4
     adamw, rate = {"lr": 1e-3 if arguments.pooled else 3e-3}, rc.Cosine(length=rounds)
     sizes = {"steps": arguments.steps, "batch_size": 32 // parties}
-    learner = rc.Optimizer("AdamW", adamw, keep_state=True, schedule=rate, autocast=True, **sizes)
+    learner = rc.Optimizer("AdamW", adamw, keep_state=True, schedule=rate, **sizes)
     shards = reviews("train").split(rc.Dirichlet(0.5, num_parts=parties, seed=seed))
     result = rc.fit(
         [rc.Agent(f"party-{i}", shard, learner, val_fraction=0.0) for i, shard in enumerate(shards)],

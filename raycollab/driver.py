@@ -103,7 +103,8 @@ class Driver:
         if not self.version:
             model, start = self.growing.model, plan.run.start
             self._notes += [] if start is None else [take_over(model.module, start)]
-            self._notes += [*self.shared_set.notes, *unshared(model.private_params, plan.run, plan.models)]
+            self._notes += [*self.shared_set.notes, *(self._validation.notes if self._validation else [])]
+            self._notes += unshared(model.private_params, plan.run, plan.models)
         return cards
 
     def rounds(self) -> Iterator[RoundReport]:

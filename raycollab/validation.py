@@ -54,6 +54,10 @@ class Validation:
         test: The shared test set, of which it may hold no row; None where somebody else has looked at that.
         seed: The run's seed, which shuffles it once.
         hosts: Who judges several candidates side by side; None leaves it to this process.
+
+    Attributes:
+        notes: What is to be said of it from the beginning: how many of its rows were left out.
+
     Raises: DataError if it cannot be read, is not of the task's form, or shares rows with the test set.
     """
 
@@ -71,7 +75,8 @@ class Validation:
         if test is not None:
             check_disjoint(self._opened, test, task)
         self._hosts = hosts
-        self._notes = list(self._opened.notes)
+        self.notes = self._opened.notes
+        self._notes: list[str] = []
         self._seed = derive_seed(seed, "validation")
         self._batches: dict[tuple[int, int | None], list[Batch]] = {}
 

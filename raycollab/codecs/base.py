@@ -13,7 +13,10 @@ class Codec(Settings, ABC):
 
     @abstractmethod
     def encode(self, vector: Tensor, *, seed: int) -> dict[str, np.ndarray]:
-        """A float32 vector [d] as arrays."""
+        """A float32 vector [d] as arrays.
+
+        May be called from another thread than agents learn in: whatever is drawn must come from the seed alone.
+        """
 
     @abstractmethod
     def decode(self, arrays: dict[str, np.ndarray]) -> Tensor:

@@ -108,15 +108,13 @@ class Shift(Distortion):
     def apply(self, values: Tensor, rows: np.ndarray, seed: int) -> Tensor:
         """Move [n, channels, height, width], each by what is drawn for its row's number."""
         _check_images("Shift", values)
-        moved = torch.empty_like(values)
-        for place, row in enumerate(rows.tolist()):
-            down, right = _generator(seed, row).integers(-self.pixels, self.pixels, 2, endpoint=True)
-            lines, points = (
-                torch.arange(size).sub(int(by)).clamp(0, size - 1)
-                for size, by in zip(values.shape[-2:], (down, right), strict=True)
-            )
-            moved[place] = values[place][:, lines][..., points]
-        return moved
+        drawn = [_generator(seed, row).integers(-self.pixels, self.pixels, 2, endpoint=True) for row in rows.tolist()]
+        by = torch.from_numpy(np.reshape(drawn, (len(values), 2)))
+        height, width = values.shape[-2:]
+        lines = (torch.arange(height) - by[:, :1]).clamp(0, height - 1)
+        points = (torch.arange(width) - by[:, 1:]).clamp(0, width - 1)
+        each = torch.arange(len(values))
+        return values[each[:, None, None], :, lines[:, :, None], points[:, None, :]].movedim(-1, 1).contiguous()
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ class Usable:
         """A line on how many rows are left out; none if none is."""
         if not self.num_left_out:
             return []
-        return [f"{what} is scored without {self.num_left_out:,} of its {self.count:,} rows, which cannot be used"]
+        return [f"{what}: {self.num_left_out:,} of {self.count:,} rows cannot be used and are left out"]
 
 
 def usable(source: Source, check: Callable[[Columns, str], Tensor], where: str) -> Usable:

@@ -57,9 +57,9 @@ class HostActor:
         self._host.begin(ticket, vectors, round, share, present)
 
     @ray.method(concurrency_group="sending")
-    def send(self, ticket: Any, round: Any, slices: Any) -> Any:
+    def send(self, ticket: Any, slices: Any, timeout_s: Any) -> Any:
         """See PackedHost.send; goes on while the next share is begun."""
-        return self._host.send(ticket, round, slices)
+        return self._host.send(ticket, slices, timeout_s)
 
     def answer(self, messages: Any) -> Any:
         """See Host.answer."""

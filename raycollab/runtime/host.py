@@ -27,7 +27,7 @@ from raycollab.runtime.sides import Sides, failure_of
 from raycollab.runtime.way_out import WayOut
 from raycollab.storage import Storage
 from raycollab.task import Task
-from raycollab.types import AgentCard, AgentReport, Assignment, Failure, OwnScores, Round
+from raycollab.types import AgentCard, AgentReport, Assignment, Failure, OwnScores, Round, Update
 from raycollab.withholding import some_part
 
 _MOST_GUESTS = 256  # agents that are open though their home is on another host
@@ -141,7 +141,11 @@ class Host:
     def begin(
         self, round: Round, share: Share, present: Sequence[int], stop: Callable[[], bool] = lambda: False
     ) -> Callable[[], ShareResult]:
-        """The same, but returns as soon as all is computed: what it returns waits, in any thread, for it on the CPU."""
+        """The same, but without waiting for copies from a GPU.
+
+        Returns: A function that waits, in any thread, until the sums are in the CPU's memory, and returns them. Its
+            `seconds` are those until then, without the copies.
+        """
         started = time.perf_counter()
         self._overdue = stop
         self._form, round = round.form, self._arrived(round)
@@ -157,14 +161,14 @@ class Host:
                 else:
                     nodes.append(self._way_out.begin(Node(0, block.index, partial)))
         self._see_off()
-        left = tuple(self._way_out.begin([*nodes, *total.nodes()]))
+        leaving = tuple(self._way_out.begin([*nodes, *total.nodes()]))
         arrival = self._way_out.arrival()
         made_in = (round.index, round.attempt, round.base_version)
         seconds = time.perf_counter() - started
 
         def arrived() -> ShareResult:
             arrival()
-            return ShareResult(left, tuple(reports), tuple(failures), made_in, seconds)
+            return ShareResult(leaving, tuple(reports), tuple(failures), made_in, seconds)
 
         return arrived
 
@@ -187,16 +191,17 @@ class Host:
                     failures.append(outcome)
                 else:
                     reports.append(outcome[1])
-                    yield self._where_it_is_added(outcome[0])
+                    yield outcome[0]
 
-    def _where_it_is_added(self, partial: Partial) -> Partial:
-        """What is averaged stays on the device, what is kept as it is leaves it meanwhile; the CPU adds all else."""
+    def _collected(self, round: Round, update: Update, report: AgentReport) -> tuple[Partial, AgentReport]:
+        """What leaves an agent: weighted sums stay on the device, a Stack leaves meanwhile, the CPU adds all else."""
+        partial, report = self._sides.collected(round, update, report)
         if isinstance(partial, WeightedSum):
-            return partial
+            return partial, report
         leaving = self._way_out.begin(partial)
         if not isinstance(partial, Stack):
             self._way_out.arrival()()
-        return leaving
+        return leaving, report
 
     def _groups(self, assignments: Sequence[Assignment]) -> list[list[Assignment]]:
         """The assignments in order, those that learn in the same steps together: what they are decides, never time."""
@@ -226,7 +231,7 @@ class Host:
             return self._refused[name]
         try:
             with seeded(round.seed_for("torch", name), self._device):
-                return self._sides.collected(round, *live.update(round, assignment, self._stop_of(round)))
+                return self._collected(round, *live.update(round, assignment, self._stop_of(round)))
         except Exception as error:  # whatever a party's code raises is data: it costs this agent this round
             return failure_of(name, error)
 
@@ -246,7 +251,7 @@ class Host:
             try:
                 if isinstance(outcome, UpdateError):
                     raise outcome
-                yield self._sides.collected(round, *live.finish(turn, *outcome))
+                yield self._collected(round, *live.finish(turn, *outcome))
             except Exception as error:  # as above
                 yield failure_of(live.agent.name, error)
 

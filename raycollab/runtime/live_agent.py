@@ -112,7 +112,8 @@ class LiveAgent:
         agent.learner.check(examples)
         agent.learner.check_model(self.model.module)
         handed = ["with its private part of the last run"] if self._handed else []
-        summary = ", ".join([self._data.summary, *(self._test.notes if self._test else ()), *handed])
+        told = [note.removeprefix(f"agent {agent.name!r}: ") for note in (self._test.notes if self._test else ())]
+        summary = ", ".join([self._data.summary, *told, *handed])
         card = AgentCard(agent.name, examples, summary, learner, self._remembers)
         return self._signer.approved(card) if self._signer else card
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import ray
@@ -14,7 +15,7 @@ from raycollab.offer import Offer
 from raycollab.runtime.host import Host
 from raycollab.runtime.judge import Judge
 from raycollab.runtime.session import Session
-from raycollab.runtime.sharing import Share, ShareResult, Ticket
+from raycollab.runtime.sharing import Share, ShareResult
 from raycollab.runtime.slices import cut_up
 from raycollab.runtime.wire import pack_nodes, unpack
 from raycollab.types import AgentCard, Failure, OwnScores, Round
@@ -28,41 +29,51 @@ class PackedHost:
         self._host = Host(session, agents, device)
         self._session, self._device = session, device
         self._judge: Judge | None = None  # made when it is first needed
-        self._leaving: dict[Ticket, Future[Callable[[], ShareResult]]] = {}  # what has begun and is not sent
+        self._begun: dict[str, Future[Callable[[int], Any]]] = {}  # what packs each share that is not sent yet
         self.stop, self.answer = self._host.stop, self._host.answer
         self.hold, self.write, self.restore = self._host.hold, self._host.write, self._host.restore
 
     def open(self, offer: Offer, names: Collection[str] | None = None) -> list[AgentCard | Failure]:
-        """See Host.open."""
-        self._leaving = {}  # an earlier driver may have left some behind
+        """See Host.open; nobody sends any more what an earlier driver asked for."""
+        for begun in list(self._begun.values()):
+            begun.cancel()
+        self._begun = {}
         return self._host.open(offer, names)
 
     def run(self, vectors: Any, round: Round, share: Share, present: Sequence[int], slices: int = 0) -> Any:
         """See Host.run; the round's vectors come apart from it, and so many slices of long vectors after the result."""
-        return self._packed(self._host.run(self._whole(round, vectors), share, present), round, slices)
+        return self._packed(self._host.begin(self._whole(round, vectors), share, present), round, slices)
 
-    def begin(self, ticket: Ticket, vectors: Any, round: Round, share: Share, present: Sequence[int]) -> None:
-        """The first half of `run`: what comes of it, if it is an error, too, is for who sends what has this ticket."""
-        begun = self._of(ticket)
+    def begin(self, ticket: str, vectors: Any, round: Round, share: Share, present: Sequence[int]) -> None:
+        """The first half of `run`, for the `send` with this ticket; so is an error."""
         try:
-            begun.set_result(self._host.begin(self._whole(round, vectors), share, present))
+            arrived = self._host.begin(self._whole(round, vectors), share, present)
         except BaseException as error:
-            begun.set_exception(error)
+            self._future(ticket).set_exception(error)
+        else:
+            self._future(ticket).set_result(partial(self._packed, arrived, round))
 
-    def send(self, ticket: Ticket, round: Round, slices: int = 0) -> Any:
-        """The second half, in another thread: waits for the first, and sends while the next share is begun."""
+    def send(self, ticket: str, slices: int, timeout_s: float) -> Any:
+        """The second half, in another thread: waits for the first, and sends while the next share is begun.
+
+        Raises: What `begin` raised; TimeoutError if it has not ended in time; CancelledError once another driver has
+            opened the host.
+        """
+        begun = self._future(ticket)
         try:
-            return self._packed(self._of(ticket).result()(), round, slices)
+            return begun.result(timeout_s)(slices)
         finally:
-            self._leaving.pop(ticket, None)
+            self._begun.pop(ticket, None)
+            del begun  # with an error it would keep this frame, and all that was made of the share, alive
 
-    def _of(self, ticket: Ticket) -> Future[Callable[[], ShareResult]]:
-        return self._leaving.setdefault(ticket, Future())
+    def _future(self, ticket: str) -> Future[Callable[[int], Any]]:
+        return self._begun.setdefault(ticket, Future())
 
     def _whole(self, round: Round, vectors: Any) -> Round:
         return replace(round, vectors=unpack(vectors, self._broadcast))
 
-    def _packed(self, result: ShareResult, round: Round, slices: int) -> Any:
+    def _packed(self, arrived: Callable[[], ShareResult], round: Round, slices: int) -> Any:
+        result = arrived()
         nodes = pack_nodes(result.nodes, self._upload, round)
         if not slices:
             return replace(result, nodes=nodes)

@@ -1,6 +1,7 @@
 """Hosts as Ray actors. Every wait has a timeout; a dead or late actor costs its agents one round."""
 
 import math
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -109,13 +110,14 @@ class RayPool(Pool):
 
         def start(handle: ActorHandle, share: Share) -> Any:
             count = 0 if self._slices is None else self._slices.count
-            named = {"name": f"round {round.index}", "num_returns": count + 1}  # as dashboards show it
+            work, named = (sent, told, share, present), {"name": f"round {round.index}"}  # as dashboards show it
             if self.sends_apart:
-                ticket = (round.index, round.attempt, round.base_version, share[0].index)
-                handle.begin.options(name=named["name"]).remote(ticket, sent, told, share, present)
-                answers = handle.send.options(**named).remote(ticket, told, count)
+                ticket = uuid.uuid4().hex
+                handle.begin.options(**named).remote(ticket, *work)
+                call = handle.send.options(num_returns=count + 1, **named)
+                answers = call.remote(ticket, count, self._policy.round_timeout_s)
             else:
-                answers = handle.run.options(**named).remote(sent, told, share, present, count)
+                answers = handle.run.options(num_returns=count + 1, **named).remote(*work, count)
             if not count:
                 return answers
             answer, *parts[share] = answers

@@ -15,8 +15,6 @@ _PIECES = 3  # of what a host has, where another one that is done could take som
 _SHORTEST_S = 0.05  # of a piece, which costs a call of some milliseconds
 _CROSSINGS = 10  # that a share should last: its sum crosses by itself
 Share = tuple[Block, ...]
-Ticket = tuple[int, int, int, int]
-"""A share that is worked on: round, attempt and version that it started from, and the index of its first block."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +26,7 @@ class ShareResult:
         reports: One of each agent that delivered.
         failures: One of each that did not.
         made_in: Round, attempt and version that it started from.
-        seconds: That it took.
+        seconds: That its agents took, without the way of what they send.
     """
 
     nodes: tuple[Node, ...]

@@ -23,13 +23,13 @@ def test_lanes_are_drawn_to_one_scale():
 @pytest.mark.ray
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_tiny_round_both_ways(tmp_path):
-    prepared = Prepared("Median", "cpu", True, str(tmp_path))
+    prepared = Prepared("Median", "cpu", str(tmp_path), steps=2, tiny=True)
     for apart in (False, True):
         lanes = prepared.round(apart)
         line = prepared.described(lanes, apart)
         assert (line["agents"], line["seconds_of_copies"], line["overlap_of_copies"]) == (2, 0, None)
         assert line["seconds_of_sending"] <= line["seconds"]
-        assert apart or line["overlap_of_sending"] == 0.0
+        assert line["overlap_of_sending"] >= 0.0 if apart else line["overlap_of_sending"] == 0.0
     lanes.keep(tmp_path / "timeline.json")
     events = json.loads((tmp_path / "timeline.json").read_text())["traceEvents"]
     assert {event["name"] for event in events} == {STEPS, SENDING}
@@ -52,6 +52,8 @@ def test_copies_to_the_cpu_are_told_from_kernels():
             event("gemm", 2e6, 3e6),
             event("Memcpy DtoH (Device -> Pinned)", 4e6, 5e6),
             event("Memcpy HtoD (Pageable -> Device)", 5e6, 6e6),
+            event("Memcpy DtoH (Device -> Pageable)", 6e6, 7e6),  # of a number
+            event("Memset (Device)", 7e6, 8e6),
         ]
     )
     assert lanes.spans == {"kernels": [(1.0, 2.0)], COPIES: [(3.0, 4.0)]}

@@ -18,7 +18,7 @@ def test_rows_that_are_not_accepted_are_left_out_and_counted():
     found = usable(Arrays(COLUMNS), known, "south")
     assert found.columns["features"].tolist() == [[0.0, 1.0], [2.0, 3.0], [6.0, 7.0]]
     assert (found.num_left_out, found.count) == (1, 4)
-    assert found.notes("south") == ["south is scored without 1 of its 4 rows, which cannot be used"]
+    assert found.notes("south") == ["south: 1 of 4 rows cannot be used and are left out"]
 
 
 def test_without_any_the_columns_are_those_of_the_source():

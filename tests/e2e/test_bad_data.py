@@ -94,7 +94,7 @@ def test_bad_rows_of_the_shared_set_are_counted(capsys):
     write()
     table("test.parquet", label=3)
     assert main(["run", "parties.yaml", LOCAL, "--task.bad_rows=drop"]) == 0
-    told = "the shared test set is scored without 1 of its 30 rows, which cannot be used"
+    told = "the shared test set: 1 of 30 rows cannot be used and are left out"
     assert told in " ".join(capsys.readouterr().out.split())
     assert told in pq.read_table("runs/run-001/rounds.parquet")["notes"].to_pylist()[0]
 
@@ -105,7 +105,7 @@ def test_bad_rows_of_an_agents_own_test_set_are_counted(capsys):
     members = [agent(name, **({"test": own} if name == "south" else {})) for name in NAMES]
     write(agents={"class_path": "Parties", "init_args": {"members": members}})
     assert main(["run", "parties.yaml", LOCAL, "--task.bad_rows=drop"]) == 0
-    told = "its test set is scored without 1 of its 30 rows, which cannot be used"
+    told = ", its test set: 1 of 30 rows cannot be used and are left out"
     assert " ".join(capsys.readouterr().out.split()).count(told) == 1
 
 
@@ -114,7 +114,7 @@ def test_bad_rows_of_the_validation_set_are_counted():
     table("judged.parquet", label=3, seed=1)
     assert main(["run", "parties.yaml", LOCAL, "--task.bad_rows=drop"]) == 0
     notes = pq.read_table("runs/run-001/rounds.parquet")["notes"].to_pylist()
-    told = "the validation set is scored without 1 of its 30 rows, which cannot be used"
+    told = "the validation set: 1 of 30 rows cannot be used and are left out"
     assert [told in (note or "") for note in notes] == [True, *[False] * (len(notes) - 1)]
 
 

@@ -1,7 +1,8 @@
-"""Vectors that leave a GPU while it computes on: the same bits, in pinned memory, for every kind of rule."""
+"""Vectors that leave a GPU while it computes on: the same bits, in pinned memory, for each kind of partial."""
 
 import hashlib
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -9,28 +10,57 @@ import ray
 import torch
 
 import raycollab as rc
-from benchmarks.transfers import Prepared
+from benchmarks.transfers import COPIES, Prepared
 from raycollab.runtime.way_out import WayOut
 
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device: torch.cuda.is_available() is False"),
 ]
-RULES = {"averaged": rc.Mean(), "kept": rc.Median(), "by distance": rc.GeometricMedian()}
+RULES = {
+    "averaged on the device": rc.Mean(),
+    "kept": rc.Median(),
+    "added on the CPU": rc.Mean(exact=True),
+    "several": rc.PerGroup({"0.*": rc.Median(), "*": rc.Mean()}),
+}
+_CYCLES = 200_000_000  # a tenth of a second
+
+
+def warmed(way, size):
+    """Have pinned memory at hand, so that a copy begins before what it waits for is done."""
+    way.begin([torch.zeros(size, device="cuda:0") for _ in range(8)])
+    way.arrival()()
+    torch.cuda.synchronize()
 
 
 def test_copies_have_the_bits_of_what_was_computed_before():
-    """Though the memory is given back at once, and whatever comes next is written into it."""
-    way, tree, expected = WayOut("cuda:0"), [], []
+    """Though that takes a while, the memory is given back at once, and what comes next is written into it."""
+    way, size, tree = WayOut("cuda:0"), 2**20, []
+    warmed(way, size)
     for seed in range(8):
-        vector = torch.full((2**22,), float(seed), device="cuda:0").mul_(3.0)
+        vector = torch.zeros(size, device="cuda:0")
+        torch.cuda._sleep(_CYCLES)
+        vector.add_(float(seed + 1))
         tree.append(way.begin({"delta": vector, "name": "a"}))
-        expected.append(3.0 * seed)
         del vector
-        torch.full((2**22,), -1.0, device="cuda:0")
+        torch.full((size,), -1.0, device="cuda:0")
     way.arrival()()
     assert all(each["delta"].is_pinned() for each in tree)
-    assert [each["delta"].unique().tolist() for each in tree] == [[value] for value in expected]
+    assert [each["delta"].unique().tolist() for each in tree] == [[seed + 1.0] for seed in range(8)]
+
+
+def test_steps_go_on_beside_copies():
+    """What begins does not wait for what is computed; whoever asks for its arrival does."""
+    way = WayOut("cuda:0")
+    warmed(way, 2**20)
+    started = time.perf_counter()
+    torch.cuda._sleep(10 * _CYCLES)
+    begun = way.begin(torch.ones(2**20, device="cuda:0"))
+    arrived = way.arrival()
+    launched = time.perf_counter() - started
+    arrived()
+    assert launched < 0.5 * (time.perf_counter() - started)
+    assert begun.eq(1).all()
 
 
 def test_any_thread_may_wait():
@@ -65,10 +95,12 @@ def test_rules_have_the_bits_of_one_process(tmp_path, rule):
 
 
 def test_copies_are_seen_in_the_timeline(tmp_path):
-    prepared = Prepared("Median", "cuda", True, str(tmp_path))
+    """Of each of two agents, its delta."""
+    prepared = Prepared("Median", "cuda", str(tmp_path), steps=20, tiny=True)
     ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
     try:
-        line = prepared.described(prepared.round(apart=True), apart=True)
+        prepared.round(apart=True)
+        lanes = prepared.round(apart=True)
     finally:
         ray.shutdown()
-    assert line["seconds_of_copies"] > 0
+    assert len(lanes.spans[COPIES]) >= 2
