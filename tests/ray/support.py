@@ -10,6 +10,7 @@ import torch
 from raycollab.agent import Agent
 from raycollab.aggregation import Mean
 from raycollab.checkpoint import RunFolder
+from raycollab.codecs import BFloat16
 from raycollab.config import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from raycollab.data import IID, Digits
 from raycollab.driver import Driver
@@ -66,6 +67,32 @@ class Deadly(Synchronous):
                 open(self.mark, "x").close()
             os._exit(1)
         return super().assign(selected, state, version=version, seed=seed)
+
+
+@dataclass(frozen=True)
+class Marking(BFloat16):
+    """A codec that leaves a file when it begins."""
+
+    mark: str = ""
+
+    def encode(self, vector, *, seed):
+        open(self.mark, "a").close()
+        return super().encode(vector, seed=seed)
+
+
+@dataclass(frozen=True)
+class Awaits(SGD):
+    """SGD by an agent that does not begin before such a file is there."""
+
+    mark: str = ""
+
+    def update(self, problem, params, state, round):
+        deadline = time.monotonic() + 30
+        while not os.path.exists(self.mark):
+            if time.monotonic() > deadline:
+                raise RoundStopped(f"agent {problem.agent!r} has waited for {self.mark}")
+            time.sleep(0.02)
+        return super().update(problem, params, state, round)
 
 
 class Occupant:

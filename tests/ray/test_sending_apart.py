@@ -8,9 +8,10 @@ import ray
 
 from raycollab.aggregation import Median
 from raycollab.codecs import Quantize
+from raycollab.learners import SGD
 
 from . import support
-from .support import STATEFUL, OnRay, experiment, locally, moody
+from .support import STATEFUL, Awaits, Marking, OnRay, experiment, locally, moody
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 ray.cloudpickle.register_pickle_by_value(sys.modules[support.__name__])  # actors cannot import the tests
@@ -41,6 +42,14 @@ def test_it_changes_no_bit(tmp_path, kind):
     for _ in range(3):
         same.step()
     assert found == bits(same)
+
+
+def test_a_share_is_sent_while_the_next_one_is_begun(tmp_path):
+    """The second agent of a host learns only once somebody packs what the first one has sent."""
+    mark = str(tmp_path / "packed")
+    made = experiment(SGD(lr=0.1), Awaits(lr=0.1, mark=mark), agents_per_host=2)
+    with apart(replace(made, upload=Marking(mark)), tmp_path / "runs") as on_ray:
+        assert not on_ray.driver.step().failures
 
 
 def test_a_late_agent_is_told_to_stop_and_comes_back(tmp_path):
