@@ -14,8 +14,8 @@ from benchmarks.papers.paper import Paper
 from benchmarks.papers.swept import Swept, agent_updates
 
 NET = rc.models.MLP(1, 1, hidden=(40, 40))
-GOOD, TOO_LARGE = 0.03, 0.3
 RATES = [0.003, 0.01, 0.03, 0.1, 0.3]
+GOOD, TOO_LARGE = 0.01, 0.1  # the best of them for seed 77 and other curves, and ten times as much
 RATE = "agents.members.0.learner.lr task.learner.lr"  # that of learning, and that of whoever adapts to a new curve
 FIXED, LARGE, POPULATION = f"rate {GOOD}", f"rate {TOO_LARGE}", f"6 trials from rate {TOO_LARGE}, changed on the way"
 CURVES = rc.meta.Sinusoids(support=10, query=10)
