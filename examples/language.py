@@ -38,7 +38,7 @@ def main() -> None:
     rate = rc.Cosine(length=given.rounds * steps, warmup=steps, final=0.1, over="steps")
     sizes = {"steps": steps, "batch_size": 12}
     adamw = {"lr": 2e-3, "betas": (0.9, 0.99)}
-    learner = rc.Optimizer("AdamW", adamw, keep_state=True, schedule=rate, autocast=True, **sizes)
+    learner = rc.Optimizer("AdamW", adamw, keep_state=True, schedule=rate, **sizes)
     parties = zip(ROLES, turns.split(rc.ByColumn("speaker", ROLES)), strict=True)
     pooled = [("pooled", replace(turns, by="speaker", values=tuple(ROLES)))]
     result = rc.fit(
