@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from raycollab.errors import ConfigError
-from raycollab.settings import Settings, require
+from raycollab.settings import Settings, require, require_one_of
 
 _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
@@ -147,7 +147,7 @@ class ScalingConfig(Settings):
     spread: bool = False
 
     def __post_init__(self) -> None:
-        require(self.pool in ("ray", "local"), "ScalingConfig.pool", self.pool, "must be 'ray' or 'local'")
+        require_one_of("ScalingConfig.pool", self.pool, ("ray", "local"))
         require(
             self.agents_per_host is None or self.agents_per_host >= 1,
             "ScalingConfig.agents_per_host",

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from raycollab.errors import ModelError
-from raycollab.settings import require
+from raycollab.settings import require, require_one_of
 from raycollab.spec import ADAPTER, Entry, ParamSpec
 from raycollab.vectors import empty, zeros
 
@@ -42,9 +42,7 @@ class Exchange:
     slices: bool = False
 
     def __post_init__(self) -> None:
-        require(
-            self.buffers in ("average", "private"), "Exchange.buffers", self.buffers, "must be 'average' or 'private'"
-        )
+        require_one_of("Exchange.buffers", self.buffers, ("average", "private"))
         for name in ("include", "exclude"):
             patterns = getattr(self, name)
             patterns = (patterns,) if isinstance(patterns, str) else patterns  # one pattern, not its letters

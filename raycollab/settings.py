@@ -1,5 +1,6 @@
 """What frozen values of settings have in common: they are checked when they are made, by name. No torch, no ray."""
 
+from collections.abc import Sequence
 from functools import cache
 from inspect import signature
 from os import PathLike
@@ -61,3 +62,9 @@ def require(condition: bool, setting: str, value: object, accepted: str) -> None
     """Raise ConfigError(what was set, its value, what is accepted) unless the condition holds."""
     if not condition:
         raise ConfigError(f"{setting}={value!r}: {accepted}")
+
+
+def require_one_of(setting: str, value: object, accepted: Sequence[str]) -> None:
+    """Raise ConfigError unless a value is one of these words."""
+    *others, last = map(repr, accepted)
+    require(value in accepted, setting, value, f"must be {', '.join(others)} or {last}")

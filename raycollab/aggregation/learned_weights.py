@@ -16,7 +16,7 @@ from raycollab.aggregation.rows import check_whole
 from raycollab.aggregation.stack import Stack
 from raycollab.data import Source
 from raycollab.errors import ConfigError
-from raycollab.settings import require
+from raycollab.settings import require, require_one_of
 from raycollab.spec import BUFFERS, DELTA, Coverage, Entry, ParamSpec
 from raycollab.types import WEIGHT_OF, State, Update
 from raycollab.vectors import SLICE
@@ -78,7 +78,7 @@ class LearnedWeights(Aggregator):
             raise ConfigError(
                 f"{name}.validation={self.validation!r}: must be a Source, such as Parquet('val.parquet')"
             )
-        require(self.per in ("agent", "group"), f"{name}.per", self.per, "must be 'agent' or 'group'")
+        require_one_of(f"{name}.per", self.per, ("agent", "group"))
         methods = ("gradient", "cma", "greedy")
         require(self.method in methods, f"{name}.method", self.method, f"must be one of {methods}")
         whole = self.method != "greedy" or self.per == "agent"

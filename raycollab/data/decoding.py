@@ -18,7 +18,7 @@ from raycollab.data.ragged import decode_series, is_series
 from raycollab.data.token_rows import decode_texts, decode_words, is_text, is_words
 from raycollab.data.tokenizers import Tokenizer
 from raycollab.errors import DataError
-from raycollab.settings import require
+from raycollab.settings import require, require_one_of
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class Columned(Source):
         require(not self.text or self.tokenizer is not None, f"{kind}.tokenizer", self.tokenizer, accepted)
         known = not self.per_word or self.per_word in self.text
         require(known, f"{kind}.per_word", self.per_word, f"must be a column of text={self.text}")
-        require(self.bad_rows in ("error", "skip"), f"{kind}.bad_rows", self.bad_rows, "must be 'error' or 'skip'")
+        require_one_of(f"{kind}.bad_rows", self.bad_rows, ("error", "skip"))
 
     def chosen(self, schema: pa.Schema, file: str) -> list[str]:
         """The columns that are decoded, after a check of their names and types.

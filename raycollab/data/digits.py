@@ -14,7 +14,7 @@ from raycollab.data.base import Columns, Source
 from raycollab.data.columns import LABEL, take_rows
 from raycollab.data.stratified import stratified_split
 from raycollab.errors import DataError
-from raycollab.settings import require
+from raycollab.settings import require, require_one_of
 
 _REINSTALL = "install scikit-learn again with `pip install --force-reinstall scikit-learn`"
 
@@ -34,7 +34,7 @@ class Digits(Source):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require(self.part in ("train", "test", "all"), "Digits.part", self.part, "must be 'train', 'test' or 'all'")
+        require_one_of("Digits.part", self.part, ("train", "test", "all"))
         require(0 < self.test_fraction < 1, "Digits.test_fraction", self.test_fraction, "must be between 0 and 1")
 
     def read(self) -> Columns:

@@ -7,7 +7,7 @@ import numpy as np
 from raycollab.data.base import Opened, Source
 from raycollab.data.columns import LABEL, Columns, take_rows
 from raycollab.data.stratified import stratified_split
-from raycollab.settings import require
+from raycollab.settings import require, require_one_of
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Holdout(Source):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require(self.keep in ("train", "test"), "Holdout.keep", self.keep, "must be 'train' or 'test'")
+        require_one_of("Holdout.keep", self.keep, ("train", "test"))
         require(
             0 < self.fraction < 1,
             "Holdout.fraction",

@@ -13,7 +13,7 @@ from raycollab.data.columns import LABEL, Columns
 from raycollab.data.files import find_files
 from raycollab.data.images import COLORS, decode_images
 from raycollab.errors import DataError
-from raycollab.settings import require
+from raycollab.settings import require, require_one_of
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".PNG", ".JPG", ".JPEG")
 
@@ -49,7 +49,7 @@ class ImageFolder(Source):
         require(good, "ImageFolder.size", self.size, "must be (height, width), or null if all have one size")
         require(self.color in COLORS, "ImageFolder.color", self.color, f"must be one of {COLORS}")
         require(self.scale is None or self.scale > 0, "ImageFolder.scale", self.scale, "must be > 0; 255 gives 0..1")
-        require(self.bad_rows in ("error", "skip"), "ImageFolder.bad_rows", self.bad_rows, "must be 'error' or 'skip'")
+        require_one_of("ImageFolder.bad_rows", self.bad_rows, ("error", "skip"))
 
     def describe(self) -> str:
         """Return one short line for people."""

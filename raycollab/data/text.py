@@ -21,7 +21,7 @@ from raycollab.data.files import find_files
 from raycollab.data.partition import ByColumn, Partition
 from raycollab.data.tokenizers import Tokenizer
 from raycollab.errors import DataError
-from raycollab.settings import require
+from raycollab.settings import require, require_one_of
 
 TOKENS = "tokens"
 Document = tuple[str, str | None]  # what errors call it, and its text
@@ -60,7 +60,7 @@ class TextSource(Source):
         good = self.stride is None or 1 <= self.stride <= self.context
         accepted = f"must be in 1..context={self.context}, or null for windows one after another"
         require(good, f"{kind}.stride", self.stride, accepted)
-        require(self.bad_rows in ("error", "skip"), f"{kind}.bad_rows", self.bad_rows, "must be 'error' or 'skip'")
+        require_one_of(f"{kind}.bad_rows", self.bad_rows, ("error", "skip"))
 
     @abstractmethod
     def documents(self) -> Iterator[Document]:

@@ -16,7 +16,7 @@ from raycollab.data.columns import Columns
 from raycollab.errors import ConfigError, DataError
 from raycollab.places import candidates, find_folder
 from raycollab.recipe import import_named
-from raycollab.settings import require
+from raycollab.settings import require, require_one_of
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class TorchDataset(Items):
     def __post_init__(self) -> None:
         object.__setattr__(self, "names", tuple(self.names))
         require(bool(self.names), "TorchDataset.names", self.names, "must name the values of an item")
-        require(self.bad_rows in ("error", "skip"), "TorchDataset.bad_rows", self.bad_rows, "must be 'error' or 'skip'")
+        require_one_of("TorchDataset.bad_rows", self.bad_rows, ("error", "skip"))
 
     def describe(self) -> str:
         """Return one short line for people."""
@@ -148,7 +148,7 @@ class Torchvision(Items):
     def __post_init__(self) -> None:
         object.__setattr__(self, "names", tuple(self.names))
         require(bool(self.name), "Torchvision.name", self.name, "must name a class of torchvision.datasets")
-        require(self.bad_rows in ("error", "skip"), "Torchvision.bad_rows", self.bad_rows, "must be 'error' or 'skip'")
+        require_one_of("Torchvision.bad_rows", self.bad_rows, ("error", "skip"))
 
     def describe(self) -> str:
         """Return one short line for people."""

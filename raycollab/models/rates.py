@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from raycollab.models.wrapper import Wrapper
-from raycollab.settings import require
+from raycollab.settings import require, require_one_of
 
 RATE = "rate/"
 
@@ -32,7 +32,7 @@ class WithRates(Wrapper):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.per in ("element", "tensor"), "WithRates.per", self.per, "must be 'element' or 'tensor'")
+        require_one_of("WithRates.per", self.per, ("element", "tensor"))
         above = self.high is None or self.high > self.initial
         require(above, "WithRates.high", self.high, f"must be above initial={self.initial}, or null")
 

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from raycollab.errors import ModelError
 from raycollab.models.base import Model, share_of
-from raycollab.settings import require
+from raycollab.settings import require, require_one_of
 
 _STAGES = 3
 
@@ -43,7 +43,7 @@ class ResNet(Model):
     def __post_init__(self) -> None:
         fits = self.depth >= 8 and self.depth % 6 == 2
         require(fits, "ResNet.depth", self.depth, "must be 6 n + 2, such as 20, 32 or 56")
-        require(self.zeros in ("around", "behind"), "ResNet.zeros", self.zeros, "must be 'around' or 'behind'")
+        require_one_of("ResNet.zeros", self.zeros, ("around", "behind"))
         even = self.width >= 1 and (self.zeros == "behind" or self.width % 2 == 0)
         accepted = "must be an even number >= 2: half of the new channels go to each side"
         require(even, "ResNet.width", self.width, accepted if self.zeros == "around" else "must be >= 1")

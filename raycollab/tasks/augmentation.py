@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from raycollab.settings import Settings, require
+from raycollab.settings import Settings, require, require_one_of
 
 
 class Augmentation(Settings, ABC):
@@ -43,7 +43,7 @@ class RandomCrop(Augmentation):
 
     def __post_init__(self) -> None:
         require(self.padding >= 1, "RandomCrop.padding", self.padding, "must be >= 1 pixels")
-        require(self.mode in ("constant", "reflect"), "RandomCrop.mode", self.mode, "must be 'constant' or 'reflect'")
+        require_one_of("RandomCrop.mode", self.mode, ("constant", "reflect"))
 
     @property
     def smallest(self) -> int:

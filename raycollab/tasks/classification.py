@@ -14,7 +14,7 @@ from raycollab.errors import DataError, ModelError, RowError
 from raycollab.labels import NO_LABELS, Labels, labels_of
 from raycollab.metrics import Average, CalibrationBins, Confusion, RankCounts, Statistics
 from raycollab.models.base import Model
-from raycollab.settings import require
+from raycollab.settings import require, require_one_of
 from raycollab.spec import ParamSpec
 from raycollab.task import Fingerprint
 from raycollab.tasks.augmentation import Augmentation
@@ -60,7 +60,7 @@ class Classification(OneNet):
         require(bool(self.inputs), f"{type(self).__name__}.inputs", self.inputs, "must name a column")
         require(self.num_classes >= 2, "num_classes", self.num_classes, "must be >= 2")
         require(0 <= self.label_smoothing < 1, "label_smoothing", self.label_smoothing, "must be in [0, 1)")
-        require(self.bad_rows in ("error", "drop"), "bad_rows", self.bad_rows, "must be 'error' or 'drop'")
+        require_one_of("bad_rows", self.bad_rows, ("error", "drop"))
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Mean cross-entropy, of examples times their weights if they have any []."""

@@ -13,7 +13,7 @@ from raycollab.errors import ModelError
 from raycollab.metrics import Average, Statistics
 from raycollab.models.base import Model
 from raycollab.models.tokens import is_token, pad_token, trimmed
-from raycollab.settings import require
+from raycollab.settings import require, require_one_of
 from raycollab.spec import ParamSpec
 from raycollab.task import Fingerprint, Task
 from raycollab.tasks.comparing import check_several, cosines, groups
@@ -58,8 +58,7 @@ class Contrastive(Task):
         require(isinstance(self.net, Model), "Contrastive.net", self.net, accepted)
         require(self.image != self.text, "Contrastive.text", self.text, "must be another column than the image's")
         require(self.candidates >= 2, "Contrastive.candidates", self.candidates, "must be >= 2")
-        good = self.bad_rows in ("error", "drop")
-        require(good, "Contrastive.bad_rows", self.bad_rows, "must be 'error' or 'drop'")
+        require_one_of("Contrastive.bad_rows", self.bad_rows, ("error", "drop"))
 
     @property
     def inputs(self) -> tuple[str, str]:

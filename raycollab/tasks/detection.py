@@ -11,7 +11,7 @@ from raycollab.errors import DataError, ModelError, RowError
 from raycollab.labels import NO_LABELS, OBJECTS, Labels, labels_of
 from raycollab.metrics import AveragePrecision, Statistics
 from raycollab.models.base import Model
-from raycollab.settings import require
+from raycollab.settings import require, require_one_of
 from raycollab.spec import ParamSpec
 from raycollab.task import Fingerprint, Task
 from raycollab.tasks.inputs import check_names, finite_rows
@@ -55,8 +55,7 @@ class ObjectDetection(Task):
         accepted = f"must be one less than the net's num_outputs={own}, which counts the background"
         require(own == self.num_classes + 1, "ObjectDetection.num_classes", self.num_classes, accepted)
         require(self.max_detections >= 1, "ObjectDetection.max_detections", self.max_detections, "must be >= 1")
-        good = self.bad_rows in ("error", "drop")
-        require(good, "ObjectDetection.bad_rows", self.bad_rows, "must be 'error' or 'drop'")
+        require_one_of("ObjectDetection.bad_rows", self.bad_rows, ("error", "drop"))
 
     def model(self) -> nn.Module:
         """Build the model."""

@@ -12,7 +12,7 @@ from raycollab.errors import DataError
 from raycollab.metrics import Average, Statistics
 from raycollab.models.base import Model
 from raycollab.models.vit import ViT, chosen, patches_of
-from raycollab.settings import require
+from raycollab.settings import require, require_one_of
 from raycollab.spec import ParamSpec
 from raycollab.task import Fingerprint, Task
 from raycollab.tasks.images import check_images, trunk_of
@@ -53,8 +53,7 @@ class MaskedAutoencoding(Task):
         some = 0 < self.share < 1 and 1 <= self._num_seen < number
         accepted = f"must be in (0, 1) and leave some of the net's {number} patches to see, and some to hide"
         require(some, "MaskedAutoencoding.share", self.share, accepted)
-        good = self.bad_rows in ("error", "drop")
-        require(good, "MaskedAutoencoding.bad_rows", self.bad_rows, "must be 'error' or 'drop'")
+        require_one_of("MaskedAutoencoding.bad_rows", self.bad_rows, ("error", "drop"))
 
     @property
     def _vit(self) -> ViT:

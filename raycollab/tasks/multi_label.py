@@ -12,7 +12,7 @@ from raycollab.errors import DataError, ModelError, RowError
 from raycollab.labels import NO_LABELS, POSITIVES, Labels
 from raycollab.metrics import Average, LabelCounts, MacroAUC, Statistics
 from raycollab.models.base import Model
-from raycollab.settings import require
+from raycollab.settings import require, require_one_of
 from raycollab.spec import ParamSpec
 from raycollab.task import Fingerprint
 from raycollab.tasks.inputs import check_names, finite_rows, names_of
@@ -55,7 +55,7 @@ class MultiLabel(OneNet):
         )
         require(bool(self.inputs), "MultiLabel.inputs", self.inputs, "must name a column")
         require(0 < self.threshold < 1, "MultiLabel.threshold", self.threshold, "must be in (0, 1)")
-        require(self.bad_rows in ("error", "drop"), "MultiLabel.bad_rows", self.bad_rows, "must be 'error' or 'drop'")
+        require_one_of("MultiLabel.bad_rows", self.bad_rows, ("error", "drop"))
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Mean over examples and labels, of examples times their weights if they have any []."""

@@ -12,7 +12,7 @@ from raycollab.data import LABEL, WEIGHT
 from raycollab.errors import DataError, ModelError
 from raycollab.metrics import Average, Residuals, Statistics
 from raycollab.models.base import Model
-from raycollab.settings import require
+from raycollab.settings import require, require_one_of
 from raycollab.spec import ParamSpec
 from raycollab.task import Fingerprint
 from raycollab.tasks.inputs import check_names, finite_rows, names_of
@@ -64,7 +64,7 @@ class Regression(OneNet):
         require(self.error in _ERRORS, f"{kind}.error", self.error, f"must be one of {tuple(_ERRORS)}")
         good = len(_each(self.mean)) == len(_each(self.deviation)) >= 1 and min(_each(self.deviation)) > 0
         require(good, f"{kind}.deviation", self.deviation, f"must be > 0, and as many as mean={self.mean}")
-        require(self.bad_rows in ("error", "drop"), f"{kind}.bad_rows", self.bad_rows, "must be 'error' or 'drop'")
+        require_one_of(f"{kind}.bad_rows", self.bad_rows, ("error", "drop"))
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Mean error over a batch, of examples times their weights if they have any []."""

@@ -11,7 +11,7 @@ from raycollab.data.token_rows import PAD
 from raycollab.errors import ModelError
 from raycollab.models.base import Model
 from raycollab.models.tokens import is_token, logits_of, pad_token, trimmed
-from raycollab.settings import require
+from raycollab.settings import require, require_one_of
 from raycollab.tasks.inputs import check_names, finite_rows
 from raycollab.tasks.token_prediction import TokenPrediction, check_logits
 from raycollab.tasks.tokens import NET, check_tokens, labelled, widened
@@ -53,8 +53,7 @@ class SequenceToSequence(TokenPrediction):
         good = self.start is None or self.start >= 0
         require(good, "SequenceToSequence.start", self.start, "must be a token >= 0, or null for the model's own")
         require(self.max_tokens >= 1, "SequenceToSequence.max_tokens", self.max_tokens, "must be >= 1")
-        good = self.bad_rows in ("error", "drop")
-        require(good, "SequenceToSequence.bad_rows", self.bad_rows, "must be 'error' or 'drop'")
+        require_one_of("SequenceToSequence.bad_rows", self.bad_rows, ("error", "drop"))
 
     @property
     def loss_name(self) -> str:

@@ -12,7 +12,7 @@ from raycollab.determinism import seeded
 from raycollab.errors import DataError, ModelError
 from raycollab.metrics import Average, Statistics
 from raycollab.models.base import Model
-from raycollab.settings import require
+from raycollab.settings import require, require_one_of
 from raycollab.spec import ParamSpec
 from raycollab.task import Fingerprint, Task
 from raycollab.tasks.augmentation import Augmentation
@@ -65,7 +65,7 @@ class SimCLR(Task):
         require(good, "SimCLR.augment", self.augment, accepted)
         require(self.temperature > 0, "SimCLR.temperature", self.temperature, "must be > 0")
         require(self.candidates >= 2, "SimCLR.candidates", self.candidates, "must be >= 2")
-        require(self.bad_rows in ("error", "drop"), "SimCLR.bad_rows", self.bad_rows, "must be 'error' or 'drop'")
+        require_one_of("SimCLR.bad_rows", self.bad_rows, ("error", "drop"))
 
     def model(self) -> nn.Module:
         """Build the model.

@@ -13,7 +13,7 @@ from raycollab.labels import NO_LABELS, TOKENS, Labels, labels_of
 from raycollab.metrics import Average, Confusion, Statistics
 from raycollab.models.base import Model
 from raycollab.models.tokens import is_token, logits_of, trimmed
-from raycollab.settings import require
+from raycollab.settings import require, require_one_of
 from raycollab.tasks.inputs import check_names
 from raycollab.tasks.token_prediction import TokenPrediction, check_logits
 from raycollab.tasks.tokens import NET, check_tokens, labelled, widened
@@ -55,8 +55,7 @@ class TokenClassification(TokenPrediction):
         require(own in (None, self.num_classes), "TokenClassification.num_classes", self.num_classes, accepted)
         outside = not 0 <= self.ignore < self.num_classes
         require(outside, "TokenClassification.ignore", self.ignore, f"must be no label of 0..{self.num_classes - 1}")
-        good = self.bad_rows in ("error", "drop")
-        require(good, "TokenClassification.bad_rows", self.bad_rows, "must be 'error' or 'drop'")
+        require_one_of("TokenClassification.bad_rows", self.bad_rows, ("error", "drop"))
 
     @property
     def loss_name(self) -> str:

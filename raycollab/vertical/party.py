@@ -12,7 +12,7 @@ from raycollab.data import Source
 from raycollab.errors import ConfigError
 from raycollab.models import Model
 from raycollab.optimizers import check_name, make_optimizer
-from raycollab.settings import Settings, require
+from raycollab.settings import Settings, require, require_one_of
 
 _NAME = re.compile(r"[A-Za-z0-9]([\w\-]{0,61}[A-Za-z0-9])?")
 
@@ -61,7 +61,7 @@ class Party(Settings):
         require(bool(self.inputs), "Party.inputs", self.inputs, "must name a column")
         brings = self.net is not None or self.label is not None
         require(brings, f"Party({self.name!r}).net", None, "must be given, unless the party has the labels")
-        require(self.bad_rows in ("error", "drop"), "Party.bad_rows", self.bad_rows, "must be 'error' or 'drop'")
+        require_one_of("Party.bad_rows", self.bad_rows, ("error", "drop"))
         used = {self.id, *([self.label] if self.label else [])} & {*self.columns}
         accepted = "must not name the column of ids or of labels, which never leave"
         require(not used, f"Party({self.name!r}).inputs", self.inputs, accepted)
