@@ -30,7 +30,7 @@ from raycollab.data.table import Table
 from raycollab.data.text import ParquetText, Text, TextSource
 from raycollab.data.tokenizers import Bytes, Characters, HashedWords, PretrainedTokenizer, Tokenizer
 from raycollab.data.torch_dataset import TorchDataset, Torchvision
-from raycollab.data.usable import Usable, usable
+from raycollab.data.usable import usable
 
 __all__ = [
     "CSV",
@@ -86,7 +86,6 @@ __all__ = [
     "Tokenizer",
     "TorchDataset",
     "Torchvision",
-    "Usable",
     "beside",
     "presence_of",
     "read_columns",
