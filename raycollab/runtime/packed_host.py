@@ -3,7 +3,6 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import ray
@@ -42,7 +41,7 @@ class PackedHost:
 
     def run(self, vectors: Any, round: Round, share: Share, present: Sequence[int], slices: int = 0) -> Any:
         """See Host.run; the round's vectors come apart from it, and so many slices of long vectors after the result."""
-        return self._packed(self._host.begin(self._whole(round, vectors), share, present), round, slices)
+        return self._packed(self._host.run(self._whole(round, vectors), share, present), round, slices)
 
     def begin(self, ticket: str, vectors: Any, round: Round, share: Share, present: Sequence[int]) -> None:
         """The first half of `run`, for the `send` with this ticket; so is an error."""
@@ -51,7 +50,7 @@ class PackedHost:
         except BaseException as error:
             self._future(ticket).set_exception(error)
         else:
-            self._future(ticket).set_result(partial(self._packed, arrived, round))
+            self._future(ticket).set_result(lambda slices: self._packed(arrived(), round, slices))
 
     def send(self, ticket: str, slices: int, timeout_s: float) -> Any:
         """The second half, in another thread: waits for the first, and sends while the next share is begun.
@@ -72,8 +71,7 @@ class PackedHost:
     def _whole(self, round: Round, vectors: Any) -> Round:
         return replace(round, vectors=unpack(vectors, self._broadcast))
 
-    def _packed(self, arrived: Callable[[], ShareResult], round: Round, slices: int) -> Any:
-        result = arrived()
+    def _packed(self, result: ShareResult, round: Round, slices: int) -> Any:
         nodes = pack_nodes(result.nodes, self._upload, round)
         if not slices:
             return replace(result, nodes=nodes)
