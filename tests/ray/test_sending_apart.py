@@ -64,6 +64,8 @@ def test_a_late_agent_is_told_to_stop_and_comes_back(tmp_path):
     assert found == bits(same)
 
 
+@pytest.mark.long
+@pytest.mark.cluster
 def test_a_dead_actor_costs_its_agents_one_round(tmp_path):
     with apart(experiment(moody("die"), STATEFUL), tmp_path) as on_ray:
         reports = [on_ray.driver.step() for _ in range(3)]
